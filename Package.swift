@@ -1,0 +1,82 @@
+// swift-tools-version: 6.2
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+let strict: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6), .strictMemorySafety(), .treatAllWarnings(as: .error),
+        .enableExperimentalFeature("Lifetimes"),
+    ]
+    + ["InternalImportsByDefault", "MemberImportVisibility", "ExistentialAny", "NonisolatedNonsendingByDefault"]
+    .map { .enableUpcomingFeature($0) }
+
+/// A module of the product; its tests are in `Tests/<name>Tests`. The list below is the architecture, bottom to top.
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies, resources: resources, swiftSettings: strict)
+}
+
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
+
+let package = Package(
+    name: "holdfast",
+    products: [
+        .executable(name: "holdfast", targets: ["holdfast"]),
+        .library(name: "Resilience", targets: ["Resilience"]),
+        .library(name: "Gateway", targets: ["Gateway"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLinux"),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+
+        module("Core", []),
+        module("Resilience", ["Core", deque]),
+        module("TLS", ["Core", "COpenSSL"]),
+        module("HTTP", ["Core", "CNGHTTP2"]),
+        module("Reactor", ["Core", "CLinux", deque]),
+        module("Telemetry", ["Core", histogram]),
+        module("Transport", ["Core", "Reactor", "TLS", "HTTP", "Telemetry"]),
+        module("Upstream", ["Core", "Reactor", "TLS", "HTTP", "Transport", "Resilience", "Telemetry", deque]),
+        module("Configuration", ["Core", "Resilience", yams]),
+        module(
+            "Gateway",
+            ["Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry"]),
+        module("Admin", ["Core", "Reactor", "HTTP", "Transport", "Telemetry", "Gateway"]),
+        .executableTarget(
+            name: "holdfast",
+            dependencies: [
+                "Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry",
+                "Gateway", "Admin", arguments,
+            ],
+            swiftSettings: strict),
+
+        tests("Core", ["Core"]),
+        tests("Resilience", ["Resilience", "Core"]),
+        tests("TLS", ["TLS", "Core"]),
+        tests("HTTP", ["HTTP", "Core"]),
+        tests("Reactor", ["Reactor", "Core"]),
+        tests("Telemetry", ["Telemetry", "Core"]),
+        tests("Transport", ["Transport", "Reactor", "TLS", "HTTP", "Core", "Telemetry"]),
+        tests("Upstream", ["Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core", "Telemetry"]),
+        tests("Configuration", ["Configuration", "Resilience", "Core"]),
+        tests(
+            "Gateway",
+            ["Gateway", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core", "Telemetry"]),
+        tests("EndToEnd", []),
+    ]
+)

@@ -1,0 +1,2 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
