@@ -1,0 +1,192 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+package import Core
+
+/// A run of bytes in a section's arena.
+package struct Slice: Equatable, Sendable {
+    package var offset: UInt32
+    package var length: UInt32
+
+    @inlinable package init(offset: Int, length: Int) {
+        self.offset = UInt32(clamping: offset)
+        self.length = UInt32(clamping: length)
+    }
+
+    @inlinable package static var empty: Slice { Slice(offset: 0, length: 0) }
+    @inlinable package var isEmpty: Bool { length == 0 }
+    @inlinable package var range: Range<Int> { Int(offset)..<(Int(offset) + Int(length)) }
+}
+
+/// The fields of a head or of trailers in their order: one arena of bytes and an index of slices into it.
+///
+/// Names are in lower case always. No `String` is made, and a section that is cleared and filled again allocates nothing.
+/// A removed field keeps its place in the index with `isRemoved` set, so that positions stay valid. Sizes are bounded by
+/// the decoders (32-bit offsets hold any head that the limits let through).
+package struct FieldSection: ~Copyable {
+    package struct Entry: Sendable {
+        package var name: Slice
+        package var value: Slice
+        package var known: FieldName
+        package var isRemoved = false
+
+        package init(name: Slice, value: Slice, known: FieldName) {
+            self.name = name
+            self.value = value
+            self.known = known
+        }
+    }
+
+    /// All bytes that slices point into. Only grows until `removeAll`.
+    package var arena = ByteBuffer()
+    package private(set) var entries: [Entry] = []
+    /// One bit for each known name that was ever added since the last clear: a cheap "surely absent".
+    private var present: UInt64 = 0
+
+    package init() {}
+
+    package var count: Int { entries.count }
+    package var isEmpty: Bool { entries.isEmpty }
+
+    package mutating func removeAll() {
+        arena.removeAll()
+        entries.removeAll(keepingCapacity: true)
+        present = 0
+    }
+
+    /// Gives memory beyond `bytes` back after an unusually large head.
+    package mutating func trim(toBytes bytes: Int) {
+        if arena.capacity > bytes {
+            arena.removeAll()
+            arena.releaseStorage()
+            entries = []
+            present = 0
+        }
+    }
+
+    // MARK: Reading
+
+    @inline(__always)
+    package func withBytes<Result: ~Copyable, Failure: Error>(
+        _ slice: Slice, _ body: (Span<UInt8>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try body(arena.readable.extracting(slice.range))
+    }
+
+    @inline(__always)
+    package func withValue<Result: ~Copyable, Failure: Error>(
+        _ i: Int, _ body: (Span<UInt8>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try body(arena.readable.extracting(entries[i].value.range))
+    }
+
+    /// Whether a live field of that name is here.
+    package func contains(_ name: FieldName) -> Bool { first(name) != nil }
+
+    /// The position of the first live field of that name.
+    package func first(_ name: FieldName, from start: Int = 0) -> Int? {
+        if present & (1 << UInt64(name.rawValue)) == 0 { return nil }
+        var i = start
+        while i < entries.count {
+            if entries[i].known == name && !entries[i].isRemoved { return i }
+            i += 1
+        }
+        return nil
+    }
+
+    /// The position of the first live field whose name is exactly `name` (lower case).
+    package func first(named name: Span<UInt8>) -> Int? {
+        for i in entries.indices where !entries[i].isRemoved && Int(entries[i].name.length) == name.count {
+            if withBytes(entries[i].name, { $0.equals(name) }) { return i }
+        }
+        return nil
+    }
+
+    /// A copy of the value as text; for logs, tests and configuration-time work, not for the proxied path.
+    package func string(_ i: Int) -> String { withValue(i) { String(copying: $0) } }
+
+    /// The first value of a name as text, for tests and messages.
+    package func string(_ name: StaticString) -> String? {
+        for i in entries.indices where !entries[i].isRemoved {
+            if withBytes(entries[i].name, { $0.equals(name) }) { return string(i) }
+        }
+        return nil
+    }
+
+    // MARK: Writing
+
+    /// Adds a field whose bytes are in the arena already; the name must be in lower case.
+    package mutating func append(name: Slice, value: Slice, known: FieldName) {
+        entries.append(Entry(name: name, value: value, known: known))
+        present |= 1 << UInt64(known.rawValue)
+    }
+
+    package mutating func append(_ name: FieldName, _ value: Span<UInt8>) {
+        let nameSlice = store(name.text)
+        append(name: nameSlice, value: store(value), known: name)
+    }
+
+    package mutating func append(_ name: FieldName, _ value: StaticString) {
+        let nameSlice = store(name.text)
+        append(name: nameSlice, value: store(value), known: name)
+    }
+
+    /// Adds a field by bytes; the name must be in lower case.
+    package mutating func append(name: Span<UInt8>, value: Span<UInt8>) {
+        let known = FieldName.recognise(lowercased: name)
+        let nameSlice = store(name)
+        append(name: nameSlice, value: store(value), known: known)
+    }
+
+    /// Adds a field whose value `write` appends to the arena.
+    package mutating func append(_ name: FieldName, writing write: (inout ByteBuffer) -> Void) {
+        let nameSlice = store(name.text)
+        let start = arena.count
+        write(&arena)
+        append(name: nameSlice, value: Slice(offset: start, length: arena.count - start), known: name)
+    }
+
+    /// Adds a field from text; for configured fields and tests.
+    package mutating func append(_ name: String, _ value: String) {
+        append(name: Array(name.lowercased().utf8).span, value: Array(value.utf8).span)
+    }
+
+    package mutating func remove(at i: Int) { entries[i].isRemoved = true }
+
+    package mutating func removeAll(_ name: FieldName) {
+        var i = first(name)
+        while let at = i {
+            entries[at].isRemoved = true
+            i = first(name, from: at + 1)
+        }
+    }
+
+    package mutating func store(_ bytes: Span<UInt8>) -> Slice {
+        let start = arena.count
+        arena.append(bytes)
+        return Slice(offset: start, length: bytes.count)
+    }
+
+    package mutating func store(_ text: StaticString) -> Slice {
+        let start = arena.count
+        arena.append(text)
+        return Slice(offset: start, length: text.utf8CodeUnitCount)
+    }
+
+    /// Adds every live field of `other`.
+    package mutating func append(contentsOf other: borrowing FieldSection) {
+        for i in 0..<other.entries.count where !other.entries[i].isRemoved {
+            let entry = other.entries[i]
+            let name = other.withBytes(entry.name) { store($0) }
+            let value = other.withBytes(entry.value) { store($0) }
+            append(name: name, value: value, known: entry.known)
+        }
+    }
+}
+
+extension String {
+    /// A copy of the bytes as text; what is not UTF-8 becomes U+FFFD.
+    package init(copying span: Span<UInt8>) {
+        self = unsafe span.withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
+    }
+}
