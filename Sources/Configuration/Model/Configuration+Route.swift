@@ -1,0 +1,164 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+public import Resilience
+
+extension Configuration {
+    /// Which requests, and what becomes of them.
+    public struct Route: Equatable, Sendable {
+        /// What happens to a request that matches.
+        public enum Action: Equatable, Sendable {
+            /// To the upstream of that name.
+            case upstream(String)
+            /// To one of several, by weight.
+            case split([WeightedUpstream])
+            case redirect(Redirect)
+            case answer(Answer)
+        }
+
+        /// The label in logs and metrics. Default: the path pattern, with the host before it if there is just one.
+        public var name: String?
+        public var match: Match
+        public var action: Action
+        /// A literal path that is cut off before the request is sent on; it begins the match's path. Default: nothing is.
+        public var stripPrefix: String?
+        /// The path sent on, with the match's parameters and rest filled in. Default: the path that was matched.
+        public var rewrite: PathPattern?
+        /// Overrides of the upstream's timeouts.
+        public var timeouts = TimeoutOverrides()
+        /// Whether every method of this route may be tried again like PUT. Default false.
+        public var idempotent = false
+        /// Whether `%2F` in a path is left as it is; else such a request is refused (cases, A15). Default false.
+        public var allowEncodedSlash = false
+
+        public init(match: Match, action: Action) {
+            self.match = match
+            self.action = action
+        }
+
+        /// The upstreams that this route can lead to, in the order of the file.
+        public var upstreamNames: [String] {
+            switch action {
+            case .upstream(let name): [name]
+            case .split(let parts): parts.map(\.upstream)
+            case .redirect, .answer: []
+            }
+        }
+    }
+
+    /// What a request must have; what is left empty matches all.
+    public struct Match: Hashable, Sendable {
+        /// Any of these, in lower case.
+        public var hosts: [HostPattern] = []
+        /// `nil`: every path.
+        public var path: PathPattern?
+        /// Any of these (RFC 9110 §9: case matters).
+        public var methods: [String] = []
+        /// All of these; names in lower case.
+        public var headers: [FieldMatch] = []
+        /// All of these.
+        public var query: [FieldMatch] = []
+
+        public init() {}
+    }
+
+    /// `api.example.com`, or `*.example.com` for every name below it, at any depth but not itself.
+    public enum HostPattern: Hashable, Sendable {
+        case exact(String)
+        /// What follows `*.`.
+        case below(String)
+    }
+
+    /// One header field or query parameter.
+    public struct FieldMatch: Hashable, Sendable {
+        public var name: String
+        /// The whole value; `nil`: it only has to be there.
+        public var value: String?
+
+        public init(name: String, value: String?) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    /// One part of a split.
+    public struct WeightedUpstream: Equatable, Sendable {
+        public var upstream: String
+        /// Relative to the others, 0 to 1,000,000; their sum is above 0.
+        public var weight: Int
+
+        public init(upstream: String, weight: Int) {
+            self.upstream = upstream
+            self.weight = weight
+        }
+    }
+
+    public struct Redirect: Equatable, Sendable {
+        /// A URL or a path with `{host}`, `{path}`, `{query}` (with its `?`, or nothing), `{rest}` and the match's
+        /// parameters.
+        public var to: TextTemplate
+        /// 301, 302, 303, 307 or 308. Default 308: method and body stay (RFC 9110 §15.4.9).
+        public var status = 308
+
+        public init(to: TextTemplate) { self.to = to }
+    }
+
+    /// An answer that the gateway gives by itself.
+    public struct Answer: Equatable, Sendable {
+        public struct Field: Equatable, Sendable {
+            /// In lower case; none that frames a message.
+            public var name: String
+            public var value: String
+
+            public init(name: String, value: String) {
+                self.name = name
+                self.value = value
+            }
+        }
+
+        /// 200 to 599. Default 200.
+        public var status = 200
+        /// In the order of the file. Without `content-type` a body is `text/plain; charset=utf-8`.
+        public var headers: [Field] = []
+        /// Default: none.
+        public var body = ""
+
+        public init() {}
+    }
+
+    /// A timeout of a route: as the upstream says (`nil`), `off`, or another duration.
+    public enum TimeLimit: Equatable, Sendable {
+        case off
+        case after(Duration)
+
+        /// `nil` for `off`, as in `TimeoutSettings`.
+        public var duration: Duration? {
+            switch self {
+            case .off: nil
+            case .after(let duration): duration
+            }
+        }
+    }
+
+    /// The timeouts of one route; `nil` leaves the upstream's. Units and ranges are those of `TimeoutSettings`.
+    public struct TimeoutOverrides: Equatable, Sendable {
+        public var total: TimeLimit?
+        public var perTry: TimeLimit?
+        public var firstByte: TimeLimit?
+        public var idle: TimeLimit?
+        public var totalIncludesBody: Bool?
+
+        public init() {}
+
+        /// The upstream's timeouts with this route's in their place.
+        public func applied(to upstream: TimeoutSettings) -> TimeoutSettings {
+            var result = upstream
+            if let total { result.total = total.duration }
+            if let perTry { result.perTry = perTry.duration }
+            if let firstByte { result.firstByte = firstByte.duration }
+            if let idle { result.idle = idle.duration }
+            if let totalIncludesBody { result.totalIncludesBody = totalIncludesBody }
+            return result
+        }
+    }
+}

@@ -1,0 +1,99 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+public import Resilience
+
+extension Configuration {
+    /// A service behind the gateway: its endpoints, how they are spoken to, and its guard.
+    public struct Upstream: Equatable, Sendable {
+        /// Which protocol an upstream speaks.
+        public enum WireProtocol: String, CaseIterable, Sendable {
+            case http1
+            case http2 = "h2"
+            /// What ALPN settles over TLS, HTTP/1.1 in clear.
+            case auto
+        }
+
+        /// What an upstream sees in `Host` or `:authority`.
+        public enum HostField: String, CaseIterable, Sendable {
+            /// What the client sent.
+            case preserve
+            /// `tls.server_name`, else the endpoint's address.
+            case upstream
+        }
+
+        /// A name of letters, digits, `-`, `_` and `.`; the label in logs and metrics.
+        public var name: String
+        /// At least one, no address twice.
+        public var endpoints: [Endpoint] = []
+        /// Default `auto`.
+        public var wireProtocol = WireProtocol.auto
+        /// `nil`: in clear.
+        public var tls: UpstreamTLS?
+        public var guardSettings = GuardSettings()
+        /// Default `least_request`: it avoids the slow endpoint, and costs two draws.
+        public var balance = BalancingPolicy.leastRequest
+        public var pool = Pool()
+        /// TCP keep-alive; `nil` is `off`. Default on: an idle connection whose peer vanished is found before it is used.
+        public var keepAlive: KeepAlive? = KeepAlive()
+        /// How long sent octets may stay unacknowledged (`TCP_USER_TIMEOUT`), 1 s to 10 min; `nil` is `off`, the kernel's 15 min or so. Default 20 s.
+        public var tcpUserTimeout: Duration? = .seconds(20)
+        /// Default `preserve`.
+        public var host = HostField.preserve
+
+        public init(name: String) { self.name = name }
+    }
+
+    /// One address of an upstream.
+    public struct Endpoint: Equatable, Sendable {
+        public var address: Address
+        /// Its share of the requests relative to the others, 1 to 1,000. Default 1.
+        public var weight = 1
+
+        public init(address: Address) { self.address = address }
+    }
+
+    /// How an upstream is spoken to over TLS.
+    public struct UpstreamTLS: Equatable, Sendable {
+        /// A PEM file with the authorities that are believed, an absolute path. Default: the system's.
+        public var ca: String?
+        /// The name sent (SNI) and asked of the certificate. Default: the endpoint's IP address, and no SNI.
+        public var serverName: String?
+        /// Whether chain and name are verified. Default true; without it anybody on the way can read and change everything.
+        public var verify = true
+        /// What the gateway shows when it is asked. Default: nothing.
+        public var clientCertificate: Certificate?
+        /// Default 1.2.
+        public var minimumVersion = TLSVersion.tls12
+
+        public init() {}
+    }
+
+    /// Kept connections to an upstream, of each reactor and for each endpoint.
+    public struct Pool: Equatable, Sendable {
+        /// Connections a reactor opens to an endpoint, 1 to 100,000. Default `off` (`nil`): the bulkhead already bounds them.
+        public var connections: Int?
+        /// Idle connections a reactor keeps for an endpoint, 0 to 100,000. Default 64.
+        public var idle = 64
+        /// Life of an idle connection, 100 ms to 1 h. Default 30 s: shorter than what most servers allow.
+        public var idleTimeout: Duration = .seconds(30)
+        /// Requests on one connection, 1 to 1,000,000,000. Default `off` (`nil`).
+        public var maximumRequests: Int?
+        /// Age from which a connection takes no new request, give or take 10 %, 1 s to 7 d. Default 10 min. `nil` is `off`.
+        public var maximumAge: Duration? = .seconds(600)
+
+        public init() {}
+    }
+
+    /// TCP keep-alive probes (tcp(7)); whole seconds.
+    public struct KeepAlive: Equatable, Sendable {
+        /// Silence before the first probe, 1 s to 2 h. Default 30 s.
+        public var idle: Duration = .seconds(30)
+        /// Between probes, 1 s to 10 min. Default 10 s.
+        public var interval: Duration = .seconds(10)
+        /// Probes without answer that end the connection, 1 to 20. Default 3.
+        public var count = 3
+
+        public init() {}
+    }
+}

@@ -1,0 +1,38 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a running gateway is told: the immutable model of one YAML file, already validated.
+///
+/// A value of this type that came out of `load` or `parse` keeps every promise of its fields' comments: names resolve,
+/// numbers are in range, files were readable. All fields have a default that is right for a public edge, but for
+/// `listeners`, `upstreams` and `routes`, which say what is fronted.
+public struct Configuration: Equatable, Sendable {
+    /// Reactors, 1 to 1024. Default: one a core that the process may use.
+    public var threads: Int?
+    /// The pseudonym in `Via` (RFC 9110 §7.6.3), by which a loop is recognised: one for all gateways that share a
+    /// configuration, another for each hop. A token of at most 64 characters. Default `holdfast`.
+    public var serverName = "holdfast"
+    /// Makes every random draw repeatable, for chaos runs and tests. Default: a fresh one at each start.
+    public var seed: UInt64?
+    /// Peers whose `Forwarded`, `X-Forwarded-*` and request id are believed. Default: nobody.
+    public var trustedNetworks: [IPNetwork] = []
+    public var requestID = RequestID()
+    /// Where metrics are served; `nil` is `off`. Default `127.0.0.1:9901`: what it shows is not for the public.
+    public var admin: Address? = .ip(IPAddress(127, 0, 0, 1), port: 9901)
+    /// `nil` is `off`. Default: JSON lines on standard output.
+    public var accessLog: AccessLog? = AccessLog()
+    public var limits = Limits()
+    /// How long exchanges under way may take once the gateway drains, 0 s to 1 h; what is left then is cut. Default 30 s.
+    public var drain: Duration = .seconds(30)
+    /// At least one, in the order of the file.
+    public var listeners: [Listener] = []
+    /// In the order of the file; names are unique.
+    public var upstreams: [Upstream] = []
+    /// At least one, in the order of the file. Which one wins is the router's rule and does not depend on the order.
+    public var routes: [Route] = []
+
+    public init() {}
+
+    /// The upstream of that name.
+    public func upstream(named name: String) -> Upstream? { upstreams.first { $0.name == name } }
+}
