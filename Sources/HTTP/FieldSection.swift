@@ -29,19 +29,23 @@ package struct FieldSection: ~Copyable {
         package var value: Slice
         package var known: FieldName
         package var isRemoved = false
+        /// The arena holds exactly `name: value` CR LF from `name.offset` on: the HTTP/1 encoder copies runs of such
+        /// fields in one go.
+        package var isLine = false
 
-        package init(name: Slice, value: Slice, known: FieldName) {
+        @inlinable package init(name: Slice, value: Slice, known: FieldName, isLine: Bool = false) {
             self.name = name
             self.value = value
             self.known = known
+            self.isLine = isLine
         }
     }
 
     /// All bytes that slices point into. Only grows until `removeAll`.
     package var arena = ByteBuffer()
-    package private(set) var entries: [Entry] = []
+    package internal(set) var entries: [Entry] = []
     /// One bit for each known name that was ever added since the last clear: a cheap "surely absent".
-    private var present: UInt64 = 0
+    var present: UInt64 = 0
 
     package init() {}
 
@@ -123,27 +127,40 @@ package struct FieldSection: ~Copyable {
 
     package mutating func append(_ name: FieldName, _ value: Span<UInt8>) {
         let nameSlice = store(name.text)
-        append(name: nameSlice, value: store(value), known: name)
+        arena.append(": ")
+        appendLine(name: nameSlice, value: store(value), known: name)
     }
 
     package mutating func append(_ name: FieldName, _ value: StaticString) {
         let nameSlice = store(name.text)
-        append(name: nameSlice, value: store(value), known: name)
+        arena.append(": ")
+        appendLine(name: nameSlice, value: store(value), known: name)
     }
 
     /// Adds a field by bytes; the name must be in lower case.
     package mutating func append(name: Span<UInt8>, value: Span<UInt8>) {
         let known = FieldName.recognise(lowercased: name)
         let nameSlice = store(name)
-        append(name: nameSlice, value: store(value), known: known)
+        arena.append(": ")
+        appendLine(name: nameSlice, value: store(value), known: known)
     }
 
     /// Adds a field whose value `write` appends to the arena.
     package mutating func append(_ name: FieldName, writing write: (inout ByteBuffer) -> Void) {
         let nameSlice = store(name.text)
+        arena.append(": ")
         let start = arena.count
         write(&arena)
-        append(name: nameSlice, value: Slice(offset: start, length: arena.count - start), known: name)
+        appendLine(name: nameSlice, value: Slice(offset: start, length: arena.count - start), known: name)
+    }
+
+    /// Ends a field whose `name: value` was just written to the end of the arena. Whoever made the value, it must not end its line
+    /// (case E25): the encoder makes spaces of CR, LF and NUL in what is not marked as a line.
+    private mutating func appendLine(name: Slice, value: Slice, known: FieldName) {
+        let isClean = withBytes(value) { $0.endOfFieldValue(from: 0) == $0.count }
+        if isClean { arena.append("\r\n") }
+        entries.append(Entry(name: name, value: value, known: known, isLine: isClean))
+        present |= 1 << UInt64(known.rawValue)
     }
 
     /// Adds a field from text; for configured fields and tests.
@@ -178,8 +195,9 @@ package struct FieldSection: ~Copyable {
         for i in 0..<other.entries.count where !other.entries[i].isRemoved {
             let entry = other.entries[i]
             let name = other.withBytes(entry.name) { store($0) }
+            arena.append(": ")
             let value = other.withBytes(entry.value) { store($0) }
-            append(name: name, value: value, known: entry.known)
+            appendLine(name: name, value: value, known: entry.known)
         }
     }
 }

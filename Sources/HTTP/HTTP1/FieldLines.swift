@@ -1,0 +1,123 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+
+/// Reading of field lines: of heads, and of trailers.
+///
+/// A line is read in one pass and noted as two slices; when the section is whole its bytes are copied to the arena **once**,
+/// where names are put into lower case and recognised. A client that writes `Name: value` with one space, as all do,
+/// leaves lines in the arena that the encoder can copy in one run.
+extension FieldSection {
+    enum LinesOutcome {
+        /// The empty line ends before this offset.
+        case complete(end: Int)
+        case incomplete
+        case failure(DecodeFailure)
+    }
+
+    /// Reads the field lines that begin at `start`, up to and including the empty line (RFC 9112 §5), and takes them and all
+    /// before them over into the arena. Unless the section is complete, nothing is added.
+    ///
+    /// `spent` is what the start line took of the header limit. Strict: no fold, no space before the colon, no bare CR or
+    /// LF, no control but HTAB.
+    mutating func readSection(
+        _ input: Span<UInt8>, from start: Int, spent: Int, limits: borrowing HeadLimits
+    ) -> LinesOutcome {
+        let first = entries.count
+        // Taken out, so that adding an entry is no access through `self`.
+        var lines: [Entry] = []
+        swap(&lines, &entries)
+        let outcome = FieldSection.readLines(
+            input, from: start, base: arena.count, spent: spent, limits: limits, into: &lines)
+        if case .complete(let end) = outcome {
+            adopt(input.extracting(0..<end), lines: &lines, from: first)
+        } else {
+            lines.removeSubrange(first...)
+        }
+        swap(&lines, &entries)
+        return outcome
+    }
+
+    /// Notes each line as slices of the arena as it will be; `base` is where there `input` will begin.
+    private static func readLines(
+        _ input: Span<UInt8>, from start: Int, base: Int, spent: Int, limits: borrowing HeadLimits,
+        into lines: inout [Entry]
+    ) -> LinesOutcome {
+        let n = input.count
+        let room = lines.count + limits.headerCount
+        var size = spent
+        var i = start
+        while true {
+            if i >= n { return .incomplete }
+            if input[i] == 13 {
+                if i + 1 >= n { return .incomplete }
+                return input[i + 1] == 10 ? .complete(end: i + 2) : .failure(.malformed("bare CR"))
+            }
+            let colon = input.endOfToken(from: i)
+            if colon >= n { return .incomplete }
+            if colon == i || input[colon] != 58 { return .failure(faultOfName(stop: input[colon], isFirst: i == colon)) }
+
+            var value = colon + 1
+            while value < n && input[value].isSpaceOrTab { value += 1 }
+            let stop = input.endOfFieldValue(from: value)
+            if stop + 1 >= n { return .incomplete }
+            if input[stop] != 13 || input[stop + 1] != 10 { return .failure(faultOfValue(input[stop])) }
+            var end = stop
+            while end > value && input[end - 1].isSpaceOrTab { end -= 1 }
+
+            size += (colon - i) + (end - value) + 32
+            if size > limits.headerBytes { return .failure(.tooLarge("head above the limit")) }
+            if lines.count >= room { return .failure(.tooLarge("too many fields")) }
+            lines.append(
+                Entry(
+                    name: Slice(offset: base + i, length: colon - i), value: Slice(offset: base + value, length: end - value),
+                    known: .other, isLine: value == colon + 2 && end == stop && input[colon + 1] == 32))
+            i = stop + 2
+        }
+    }
+
+    private static func faultOfName(stop: UInt8, isFirst: Bool) -> DecodeFailure {
+        if isFirst {
+            if stop == 58 { return .malformed("empty field name") }
+            if stop.isSpaceOrTab { return .malformed("line folding") }
+            return .malformed("character not allowed in a field name")
+        }
+        if stop.isSpaceOrTab { return .malformed("space before the colon") }
+        if stop == 13 || stop == 10 { return .malformed("field line without a colon") }
+        return .malformed("character not allowed in a field name")
+    }
+
+    private static func faultOfValue(_ stop: UInt8) -> DecodeFailure {
+        switch stop {
+        case 13: .malformed("bare CR")
+        case 10: .malformed("bare LF")
+        case 0: .malformed("NUL in a field value")
+        default: .malformed("control character in a field value")
+        }
+    }
+
+    /// Copies a section's bytes to the arena and recognises the fields that were noted from `first` on.
+    private mutating func adopt(_ bytes: Span<UInt8>, lines: inout [Entry], from first: Int) {
+        let length = bytes.count
+        let start = arena.count
+        var seen = present
+        _ = unsafe arena.withUnsafeWritable(minimum: length) { room in
+            // The room is at least `length` long and lives as long as this closure; all further access goes through the
+            // span and is checked.
+            let target = unsafe room.assumingMemoryBound(to: UInt8.self)
+            unsafe bytes.withUnsafeBufferPointer { source in _ = unsafe target.update(fromContentsOf: source) }
+            var copy = unsafe MutableSpan(_unsafeElements: target.extracting(0..<length))
+            for k in first..<lines.count {
+                let from = Int(lines[k].name.offset) - start
+                let range = from..<(from + Int(lines[k].name.length))
+                copy.lowercase(range)
+                let known = FieldName.recognise(lowercased: copy.span.extracting(range))
+                lines[k].known = known
+                seen |= 1 << UInt64(known.rawValue)
+            }
+            return length
+        }
+        present = seen
+    }
+}
