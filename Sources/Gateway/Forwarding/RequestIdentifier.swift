@@ -1,0 +1,55 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+package import Core
+package import HTTP
+
+/// Gives each request the one `x-request-id` that stands in the log, in the answer and in what the upstream gets.
+package enum RequestIdentifier {
+    /// Longer ones are not kept.
+    package static let maximumLength = 128
+
+    /// Keeps the id of a trusted peer if it is one field of 1 to 128 harmless characters; otherwise drops it and makes one of
+    /// 32 hexadecimal digits from the draw, the same for the same seed and request. Not a secret. Returns where in the
+    /// head's arena it is.
+    package static func settle(_ head: RequestHead, isTrusted: Bool, draw: Draw, request: UInt64) -> Slice {
+        if isTrusted, let position = head.fields.first(.xRequestID),
+            head.fields.first(.xRequestID, from: position + 1) == nil,
+            head.fields.withValue(position, { isWellFormed($0) })
+        {
+            return head.fields.entries[position].value
+        }
+        head.fields.removeAll(.xRequestID)
+        let high = draw.bits(request: request, .requestIdentifier, 0)
+        let low = draw.bits(request: request, .requestIdentifier, 1)
+        head.fields.append(.xRequestID) { out in
+            out.append(hexadecimalPadded: high)
+            out.append(hexadecimalPadded: low)
+        }
+        return head.fields.entries[head.fields.count - 1].value
+    }
+
+    /// Letters, digits and `-_.:+/=~@`: nothing that means something to a log, a shell or a terminal.
+    static func isWellFormed(_ value: Span<UInt8>) -> Bool {
+        if value.isEmpty || value.count > maximumLength { return false }
+        for i in value.indices {
+            let c = value[i]
+            let isHarmless =
+                c.isUnreserved || c == UInt8(ascii: ":") || c == UInt8(ascii: "+") || c == UInt8(ascii: "/")
+                || c == UInt8(ascii: "=") || c == UInt8(ascii: "@")
+            if !isHarmless { return false }
+        }
+        return true
+    }
+}
+
+extension ByteBuffer {
+    /// Sixteen digits in lower case.
+    fileprivate mutating func append(hexadecimalPadded value: UInt64) {
+        reserve(16)
+        for i in 0..<16 {
+            let nibble = UInt8(truncatingIfNeeded: value >> UInt64(60 - 4 * i) & 15)
+            append(nibble < 10 ? 48 + nibble : 87 + nibble)
+        }
+    }
+}
