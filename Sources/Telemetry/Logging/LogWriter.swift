@@ -173,9 +173,13 @@ final class LogWriter: @unchecked Sendable {
                 discard(lane, to: end)
                 break
             }
-            if mustEndLine && !endBrokenLine(on: descriptor) {
-                discard(lane, to: end)
-                break
+            if mustEndLine {
+                switch endBrokenLine(on: descriptor) {
+                case .wrote: break
+                case .busy: adoptReplacement()
+                case .failed: discard(lane, to: end)
+                }
+                continue
             }
             let result = unsafe lane.consume(to: end, maximum: descriptor.maximumWrite) { bytes in
                 let result = unsafe descriptor.write(bytes, waitingMilliseconds: LogWriter.patienceMilliseconds)
@@ -197,16 +201,17 @@ final class LogWriter: @unchecked Sendable {
         return true
     }
 
-    /// A line that broke off (disk full) is ended before the next begins, so that it damages no other.
-    private func endBrokenLine(on descriptor: LogDescriptor) -> Bool {
+    /// A line that broke off (disk full, reader gone) is ended before the next begins, so that it damages no other.
+    private func endBrokenLine(on descriptor: LogDescriptor) -> LogDescriptor.WriteResult {
         let lineFeed: [UInt8] = [UInt8(ascii: "\n")]
         let result = unsafe lineFeed.withUnsafeBytes {
             unsafe descriptor.write($0, waitingMilliseconds: LogWriter.patienceMilliseconds)
         }
-        guard case .wrote = result else { return false }
-        mustEndLine = false
-        lastByte = UInt8(ascii: "\n")
-        return true
+        if case .wrote = result {
+            mustEndLine = false
+            lastByte = UInt8(ascii: "\n")
+        }
+        return result
     }
 
     /// Goes over to the descriptor of the last `replace`, if there was one.
