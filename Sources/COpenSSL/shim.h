@@ -91,6 +91,17 @@ static inline int holdfast_GENERAL_NAMES_get(const GENERAL_NAMES *names, int i, 
     return name->type;
 }
 
+/// Adds an extension written as in an OpenSSL configuration file.
+static inline int holdfast_X509_add_extension(X509 *certificate, X509 *issuer, int nid, const char *value) {
+    X509V3_CTX context;
+    X509V3_set_ctx(&context, issuer, certificate, NULL, NULL, 0);
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
+    if (extension == NULL) return 0;
+    int added = X509_add_ext(certificate, extension, -1);
+    X509_EXTENSION_free(extension);
+    return added;
+}
+
 // MARK: Keys
 
 /// Sets up a ticket's cipher (AES-256-CBC under key[0..32)) and its MAC (HMAC-SHA256 under key[32..64)), RFC 5077 §4.

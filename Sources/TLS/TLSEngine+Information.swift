@@ -16,7 +16,8 @@ extension TLSEngine {
 
     /// The key exchange group, such as "x25519"; nil before there is one.
     package var groupName: String? {
-        guard unsafe ssl != nil, let name = unsafe holdfast_SSL_group_name(ssl) else { return nil }
+        // Before that OpenSSL 3.0 follows a null pointer to the session.
+        guard isHandshakeComplete, let name = unsafe holdfast_SSL_group_name(ssl) else { return nil }
         return unsafe String(cString: name)
     }
 
