@@ -25,10 +25,8 @@ extension Configuration {
     public struct Certificate: Equatable, Sendable {
         /// A PEM file: the certificate first, then its issuers. An absolute path.
         public var chain: String
-        /// The PEM private key.
+        /// The PEM private key, not encrypted.
         public var key: Secret
-        /// What the key is encrypted with. Default: it is not.
-        public var passphrase: Secret?
 
         public init(chain: String, key: Secret) {
             self.chain = chain
@@ -50,10 +48,20 @@ extension Configuration {
         case http1 = "http/1.1"
     }
 
+    /// The answer to a server name (SNI) that no certificate has.
+    public enum UnknownServerName: String, CaseIterable, Sendable {
+        /// The first certificate.
+        case useDefault = "default"
+        /// The alert `unrecognized_name` (RFC 6066 §3).
+        case refuse
+    }
+
     /// How a listener speaks TLS.
     public struct ListenerTLS: Equatable, Sendable {
-        /// At least one; the first is the one for a client that names no host, or an unknown one.
+        /// At least one; the first is the one for a client that names no host.
         public var certificates: [Certificate] = []
+        /// What a client gets that asks for a name which no certificate has. Default `default`.
+        public var unknownServerName = UnknownServerName.useDefault
         /// In the order of preference, at least one. Default `[h2, http/1.1]`.
         public var protocols: [ApplicationProtocol] = [.http2, .http1]
         /// Default 1.2.

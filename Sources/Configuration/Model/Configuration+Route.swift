@@ -103,23 +103,24 @@ extension Configuration {
         public init(to: TextTemplate) { self.to = to }
     }
 
+    /// A field of an answer.
+    public struct HeaderField: Equatable, Sendable {
+        /// In lower case; none that frames a message.
+        public var name: String
+        public var value: String
+
+        public init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
+
     /// An answer that the gateway gives by itself.
     public struct Answer: Equatable, Sendable {
-        public struct Field: Equatable, Sendable {
-            /// In lower case; none that frames a message.
-            public var name: String
-            public var value: String
-
-            public init(name: String, value: String) {
-                self.name = name
-                self.value = value
-            }
-        }
-
         /// 200 to 599. Default 200.
         public var status = 200
         /// In the order of the file. Without `content-type` a body is `text/plain; charset=utf-8`.
-        public var headers: [Field] = []
+        public var headers: [HeaderField] = []
         /// Default: none.
         public var body = ""
 

@@ -1,0 +1,125 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Resilience
+
+extension Configuration.Upstream {
+    /// Upstreams by name, in the order of the file.
+    static var namedKind: Kind<[Self]> {
+        let table = Self.table
+        return Kind(
+            shape: .names(table.shape(Self(name: "")), pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", meaning: "name"),
+            read: { node, reader in
+                guard case .mapping(let entries) = node.content else {
+                    let found = node.isNull ? "has no value" : "is \(node.kindName)"
+                    reader.complain(at: node.position, "\(found); expected a mapping of names to upstreams")
+                    return nil
+                }
+                return entries.compactMap { entry in
+                    reader.define(upstream: entry.key)
+                    guard Words.isName(entry.key) else {
+                        reader.complain(
+                            at: entry.keyPosition,
+                            "\(quoted(entry.key)) is no name; expected up to 63 letters, digits, '-', '_' and '.', beginning with a letter or a digit")
+                        return nil
+                    }
+                    return reader.at(.key(entry.key)) { table.read(entry.value, &$0, from: Self(name: entry.key)) }
+                }
+            }, text: { _ in nil })
+    }
+
+    private static var table: Table<Self> {
+        Table(
+            name: "Upstream", documentation: "A service behind the gateway.",
+            fields: [
+                Field("endpoints", \.endpoints, Configuration.Endpoint.kind.list(atLeast: 1).checked(refuseDoubles), required: true, "Where it runs."),
+                .refused("dns", "endpoints by name are not available in this version; list IP addresses in endpoints"),
+                Field(
+                    "protocol", \.wireProtocol, .choice,
+                    "HTTP/1.1, HTTP/2, or what ALPN settles over TLS (in clear: HTTP/1.1). gRPC needs `h2`, or `auto` over TLS."),
+                Field(
+                    "tls", \.tls, Configuration.UpstreamTLS.table.kind(Configuration.UpstreamTLS()).optional(none: nil),
+                    "How it speaks TLS. Without it: in clear. `{}` is TLS with the system's authorities."),
+                Field("guard", \.guardSettings, GuardSettings.table.kind(GuardSettings()), "What protects it, and the gateway from it."),
+                Field("balance", \.balance, .choice, "How an endpoint is chosen: in turn, or the less busy of two drawn at random."),
+                Field("pool", \.pool, Configuration.Pool.table.kind(Configuration.Pool()), "Kept connections."),
+                Field(
+                    "keepalive", \.keepAlive, Configuration.KeepAlive.table.kind(Configuration.KeepAlive()).orOff(),
+                    "TCP keep-alive probes; `off` in place of the mapping sends none."),
+                Field(
+                    "tcp_user_timeout", \.tcpUserTimeout, Kind.duration(.seconds(1) ... .seconds(600)).orOff(),
+                    "How long sent bytes may stay unacknowledged before the connection is given up."),
+                Field("host", \.host, .choice, "What it sees in `Host`: what the client sent, or its own name (`tls.server_name`, else its address)."),
+            ])
+    }
+
+    private static func refuseDoubles(_ endpoints: [Configuration.Endpoint], _ node: YAML, _ reader: inout Reader) {
+        // An endpoint that did not read is missing from the list, so that the places no longer tell which is which.
+        guard case .sequence(let items) = node.content, items.count == endpoints.count else { return }
+        for (index, endpoint) in endpoints.enumerated() where endpoints[..<index].contains(where: { $0.address == endpoint.address }) {
+            reader.at(.index(index)) { $0.complain(at: items[index].position, "the endpoint \(endpoint.address) stands there twice; use weight") }
+        }
+    }
+}
+
+extension Configuration.Endpoint {
+    static var kind: Kind<Self> {
+        let bare = Kind<Address>.endpoint.map({ Self(address: $0) }, back: { $0.address })
+        let full = Table<Self>(
+            name: "Endpoint", documentation: "An endpoint with a weight; an address alone is one with weight 1.",
+            fields: [
+                Field("address", \.address, .endpoint, required: true, "An IP address and port, or a Unix socket."),
+                Field("weight", \.weight, .integer(1...1_000), "Its share of the requests relative to the others."),
+            ]
+        ).kind(Self(address: .unix("/")))
+        return bare.or(mapping: full)
+    }
+}
+
+extension Configuration.UpstreamTLS {
+    static var table: Table<Self> {
+        Table(
+            name: "Upstream TLS", documentation: "How an upstream is spoken to over TLS.",
+            fields: [
+                Field("ca", \.ca, Kind.readableFile.optional(none: "the system's"), "PEM: the authorities that are believed."),
+                Field(
+                    "server_name", \.serverName,
+                    Kind.text(
+                        meaning: "host name", expected: "a host name such as users.internal",
+                        problem: { Words.isHostName($0) ? nil : "is no host name" }
+                    ).optional(none: "the endpoint's address"), "The name that is sent, and that the certificate must have."),
+                Field("verify", \.verify, .boolean, "Whether chain and name are verified. Without it anybody on the way can read and change everything."),
+                Field("client_certificate", \.clientCertificate, Configuration.Certificate.kind.optional(none: nil), "What the gateway shows when it is asked."),
+                Field("min_version", \.minimumVersion, .choice, "Oldest version of TLS."),
+            ])
+    }
+}
+
+extension Configuration.Pool {
+    static var table: Table<Self> {
+        Table(
+            name: "Pool", documentation: "Kept connections of each reactor to each endpoint.",
+            fields: [
+                Field("connections", \.connections, Kind.integer(1...100_000).orOff(), "Connections at once. Off, because the bulkhead already bounds them."),
+                Field("idle", \.idle, .integer(0...100_000), "Idle connections that are kept."),
+                Field("idle_timeout", \.idleTimeout, .duration(.milliseconds(100) ... .seconds(3600)), "Life of an idle connection. Keep it below the upstream's own."),
+                Field("max_requests", \.maximumRequests, Kind.integer(1...1_000_000_000).orOff(), "Requests on one connection."),
+                Field(
+                    "max_age", \.maximumAge, Kind.duration(.seconds(1) ... .seconds(7 * 86_400)).orOff(),
+                    "Age from which a connection takes no new request, give or take 10 %."),
+            ])
+    }
+}
+
+extension Configuration.KeepAlive {
+    static var table: Table<Self> {
+        Table(
+            name: "Keep-alive", documentation: "TCP keep-alive probes: they find a peer that vanished without a word.",
+            fields: [
+                Field("idle", \.idle, .duration(.seconds(1) ... .seconds(7200), multipleOf: .seconds(1)), "Silence before the first probe."),
+                Field("interval", \.interval, .duration(.seconds(1) ... .seconds(600), multipleOf: .seconds(1)), "From probe to probe."),
+                Field("count", \.count, .integer(1...20), "Probes without answer that end the connection."),
+            ])
+    }
+}

@@ -1,0 +1,104 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Resilience
+
+extension Kind where Value == Int {
+    static func integer(_ range: ClosedRange<Int>) -> Kind {
+        let expected = "an integer from \(range.lowerBound) to \(range.upperBound)"
+        return .scalar(
+            .scalar(.integer, minimum: range.lowerBound, maximum: range.upperBound, meaning: "integer, \(range.lowerBound) to \(range.upperBound)"),
+            expected: expected, text: { String($0) }
+        ) { text throws(ScalarProblem) in
+            guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) || $0 == UInt8(ascii: "-") }), let value = Int(text) else {
+                throw ScalarProblem("is no integer")
+            }
+            guard range.contains(value) else { throw ScalarProblem("is out of range") }
+            return value
+        }
+    }
+
+    /// Bytes, with a unit: `64KiB`.
+    static func size(_ range: ClosedRange<Int>) -> Kind {
+        let bounds = "\(Units.size(range.lowerBound)) to \(Units.size(range.upperBound))"
+        return .scalar(
+            .scalar(.string, pattern: #"^[0-9]+(\.[0-9]+)?([KMGT]i?)?B$"#, meaning: "size, \(bounds)"),
+            expected: "a size such as 64KiB, from \(bounds)", text: Units.size
+        ) { text throws(ScalarProblem) in
+            let value = try Units.bytes(text)
+            guard range.contains(value) else { throw ScalarProblem("is out of range") }
+            return value
+        }
+    }
+
+    /// Bytes a second: `500B/second`.
+    static func sizePerSecond(_ range: ClosedRange<Int>) -> Kind {
+        let bounds = "\(Units.size(range.lowerBound))/second to \(Units.size(range.upperBound))/second"
+        return .scalar(
+            .scalar(.string, pattern: #"^[0-9]+(\.[0-9]+)?([KMGT]i?)?B/second$"#, meaning: "size a second, \(bounds)"),
+            expected: "a size a second such as 500B/second, from \(bounds)", text: { Units.size($0) + "/second" }
+        ) { text throws(ScalarProblem) in
+            guard text.hasSuffix("/second") else { throw ScalarProblem("does not end in /second") }
+            let value = try Units.bytes(String(text.dropLast("/second".count)))
+            guard range.contains(value) else { throw ScalarProblem("is out of range") }
+            return value
+        }
+    }
+
+    /// Thousandths a second: `3/second`, `5/minute`.
+    static func rate(_ range: ClosedRange<Int>) -> Kind {
+        let bounds = "\(Units.rate(range.lowerBound)) to \(Units.rate(range.upperBound))"
+        return .scalar(
+            .scalar(.string, pattern: #"^[0-9]+(\.[0-9]+)?/(second|minute|hour)$"#, meaning: "rate, \(bounds)"),
+            expected: "a rate such as 3/second or 5/minute, from \(bounds)", text: Units.rate
+        ) { text throws(ScalarProblem) in
+            let value = try Units.thousandthsPerSecond(text)
+            guard range.contains(value) else { throw ScalarProblem("is out of range") }
+            return value
+        }
+    }
+}
+
+extension Kind where Value == UInt64 {
+    static var seed: Kind {
+        .scalar(.scalar(.integer, minimum: 0, meaning: "integer, 0 to \(UInt64.max)"), expected: "an integer from 0 to \(UInt64.max)", text: { String($0) }) {
+            text throws(ScalarProblem) in
+            guard !text.hasPrefix("+"), let value = UInt64(text) else { throw ScalarProblem("is no such integer") }
+            return value
+        }
+    }
+}
+
+extension Kind where Value == Duration {
+    /// A number and its unit: `250ms`, `1.5s`. `multipleOf`: the finest step that has a meaning.
+    static func duration(_ range: ClosedRange<Duration>, multipleOf step: Duration = .nanoseconds(1)) -> Kind {
+        let bounds = "\(Units.duration(range.lowerBound)) to \(Units.duration(range.upperBound))"
+        let whole = step == .seconds(1) ? "whole seconds, " : ""
+        return .scalar(
+            .scalar(.string, pattern: #"^[0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h)$"#, meaning: "duration, \(whole)\(bounds)"),
+            expected: "a duration such as 250ms, 5s or 1m, \(whole)from \(bounds)", text: Units.duration
+        ) { text throws(ScalarProblem) in
+            let nanoseconds = try Units.nanoseconds(text)
+            let value = Duration.nanoseconds(nanoseconds)
+            guard range.contains(value) else { throw ScalarProblem("is out of range") }
+            guard nanoseconds % Int(step.wholeNanoseconds) == 0 else { throw ScalarProblem("is not in whole seconds") }
+            return value
+        }
+    }
+}
+
+extension Kind where Value == Share {
+    /// In ten-thousandths: `1...10_000` is above 0 % to 100 %.
+    static func share(_ range: ClosedRange<Int>) -> Kind {
+        let bounds = "\(Units.share(range.lowerBound)) to \(Units.share(range.upperBound))"
+        return .scalar(
+            .scalar(.string, pattern: #"^[0-9]+(\.[0-9]{1,2})?%$"#, meaning: "share, \(bounds)"),
+            expected: "a share such as 20%, from \(bounds)", text: { Units.share($0.tenThousandths) }
+        ) { text throws(ScalarProblem) in
+            let value = try Units.tenThousandths(text)
+            guard range.contains(value) else { throw ScalarProblem("is out of range") }
+            return Share(tenThousandths: value)
+        }
+    }
+}

@@ -1,0 +1,77 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+/// A node of the file, aliases and merges already resolved, each with its place.
+struct YAML {
+    enum Content {
+        /// `isPlain`: written without quotes.
+        case scalar(String, isPlain: Bool)
+        case mapping([Entry])
+        case sequence([YAML])
+    }
+
+    struct Entry {
+        var key: String
+        var keyPosition: Position
+        var value: YAML
+    }
+
+    var content: Content
+    var position: Position
+    /// Nodes of this tree, itself included; what an alias costs.
+    var size: Int
+    /// Levels of this tree, 1 for a scalar.
+    var height: Int
+
+    /// Nothing stands behind the colon, or YAML's words for nothing.
+    var isNull: Bool {
+        guard case .scalar(let text, isPlain: true) = content else { return false }
+        return text.isEmpty || text == "~" || text == "null"
+    }
+
+    /// `off`, written plainly.
+    var isOff: Bool {
+        guard case .scalar("off", isPlain: true) = content else { return false }
+        return true
+    }
+
+    /// "a mapping", for a complaint.
+    var kindName: String {
+        switch content {
+        case .scalar: "a single value"
+        case .mapping: "a mapping"
+        case .sequence: "a list"
+        }
+    }
+
+    /// The place of the deepest node that exists on a path of keys and indices.
+    func position(of path: [PathComponent]) -> Position {
+        guard let first = path.first else { return position }
+        switch (content, first) {
+        case (.mapping(let entries), .key(let key)):
+            guard let entry = entries.first(where: { $0.key == key }) else { return position }
+            return entry.value.position(of: Array(path.dropFirst()))
+        case (.sequence(let items), .index(let index)) where items.indices.contains(index):
+            return items[index].position(of: Array(path.dropFirst()))
+        default: return position
+        }
+    }
+}
+
+/// A step from a node to one below it.
+enum PathComponent: Equatable {
+    case key(String)
+    case index(Int)
+}
+
+extension [PathComponent] {
+    /// `routes[2].match.path`
+    var dotted: String {
+        reduce(into: "") { text, component in
+            switch component {
+            case .key(let key): text += text.isEmpty ? key : "." + key
+            case .index(let index): text += "[\(index)]"
+            }
+        }
+    }
+}
