@@ -34,6 +34,7 @@ struct RouteTableCompiler {
     /// The literal edges in the order of their making, so that the table never depends on a dictionary's order.
     private var literals: [(parent: Int32, child: Int32, label: [UInt8])] = []
     private var hostPatterns: [HostPattern] = [.any]
+    private var hostPositions: [HostPattern: Int] = [.any: 0]
     private var rulesByEnding: [Ending: [Int]] = [:]
     private var endings: [Ending] = []
     private var complaints: [RouteComplaint] = []
@@ -89,9 +90,10 @@ struct RouteTableCompiler {
 
     private mutating func add(_ pattern: PathPattern, to host: HostPattern, rule: Int) {
         var node: Int32
-        if let known = hostPatterns.firstIndex(of: host) {
+        if let known = hostPositions[host] {
             node = hosts[known].root
         } else {
+            hostPositions[host] = hostPatterns.count
             hostPatterns.append(host)
             node = addHost()
         }
@@ -287,7 +289,7 @@ struct RouteTableCompiler {
         var rest = name[...]
         while let dot = rest.firstIndex(of: RequestPath.dot) {
             rest = rest[(dot + 1)...]
-            if let found = hostPatterns.firstIndex(of: .below(Array(rest))) { return found }
+            if let found = hostPositions[.below(Array(rest))] { return found }
         }
         return 0
     }

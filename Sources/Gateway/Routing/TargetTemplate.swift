@@ -61,6 +61,7 @@ package struct TargetTemplate: Equatable, Sendable {
         }
         try add(literal: literal)
         try checkStart(template)
+        if case .redirect = use { try checkAuthority(template) }
         try checkJoints()
     }
 
@@ -117,6 +118,22 @@ package struct TargetTemplate: Equatable, Sendable {
         throw PatternError(
             message: use == .path ? "a path starts with “/”, {path} or {rest}"
                 : "a redirect's target starts with “https://”, “http://”, {scheme}://, “/”, {path} or {rest}")
+    }
+
+    /// Where a redirect names a host, no part of it may come from the path: `https://a.example{id}` would send clients to
+    /// whatever host a link's author likes.
+    private func checkAuthority(_ template: String) throws(PatternError) {
+        guard let scheme = template.firstRange(of: "://"), !template.hasPrefix("/"), !template.hasPrefix("{path}"),
+            !template.hasPrefix("{rest}")
+        else { return }
+        var authority = template[scheme.upperBound...]
+        for end in ["/", "?", "#", "{path}", "{rest}"] {
+            if let found = authority.firstRange(of: end) { authority = authority[..<found.lowerBound] }
+        }
+        let known = authority.replacing("{host}", with: "h").replacing("{authority}", with: "h")
+        if known.isEmpty { throw PatternError(message: "a redirect's target has no host behind “://”") }
+        if known.contains("{") { throw PatternError(message: "a redirect's host cannot come from the path") }
+        if known.contains("@") { throw PatternError(message: "a redirect's target with user information") }
     }
 
     /// No literal may make a dot segment, alone or with what a placeholder brings: what is sent must be normal too.
