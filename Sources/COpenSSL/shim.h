@@ -51,6 +51,9 @@ static inline void holdfast_SSL_CTX_set_session_cache_mode(SSL_CTX *ctx, long mo
 static inline int holdfast_SSL_CTX_set1_groups_list(SSL_CTX *ctx, const char *list) {
     return (int)SSL_CTX_set1_groups_list(ctx, list);
 }
+static inline int holdfast_SSL_CTX_set1_sigalgs_list(SSL_CTX *ctx, const char *list) {
+    return (int)SSL_CTX_set1_sigalgs_list(ctx, list);
+}
 static inline void holdfast_SSL_CTX_set_servername_callback(SSL_CTX *ctx, int (*callback)(SSL *, int *, void *)) {
     (void)SSL_CTX_set_tlsext_servername_callback(ctx, callback);
 }

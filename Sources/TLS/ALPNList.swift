@@ -5,15 +5,24 @@
 struct ALPNList: Sendable {
     let wire: [UInt8]
 
+    /// Any names of 1 to 255 bytes.
     init(_ protocols: [String]) throws(TLSConfigurationError) {
         var wire: [UInt8] = []
         for name in protocols {
-            guard name == "h2" || name == "http/1.1" else {
-                throw TLSConfigurationError("the application protocol \"\(name)\" is not known: possible are h2, http/1.1")
+            guard (1...255).contains(name.utf8.count) else {
+                throw TLSConfigurationError("the application protocol \"\(name)\" is not between 1 and 255 bytes long")
             }
             wire.append(UInt8(name.utf8.count))
             wire += Array(name.utf8)
         }
         self.wire = wire
+    }
+
+    /// What a listener can serve.
+    init(served protocols: [String]) throws(TLSConfigurationError) {
+        for name in protocols where name != "h2" && name != "http/1.1" {
+            throw TLSConfigurationError("the application protocol \"\(name)\" is not known: possible are h2, http/1.1")
+        }
+        try self.init(protocols)
     }
 }

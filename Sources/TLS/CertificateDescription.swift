@@ -60,7 +60,9 @@ package struct CertificateDescription: Sendable, Equatable {
             let type = unsafe holdfast_GENERAL_NAMES_get(list, i, &start, &length)
             let bytes = unsafe UnsafeBufferPointer(start: start, count: max(0, Int(length)))
             if type == GEN_DNS {
-                names.append(String(decoding: unsafe bytes.map { asciiLowercase($0) }, as: UTF8.self))
+                // A peer's certificate may hold anything here, and what is made of it goes into logs.
+                let printable = unsafe bytes.map { $0 > 0x20 && $0 < 0x7F ? asciiLowercase($0) : UInt8(ascii: "?") }
+                names.append(String(decoding: printable, as: UTF8.self))
             } else if type == GEN_IPADD, let address = unsafe IPAddressText.text(ofNetworkBytes: Array(bytes)) {
                 names.append(address)
             }

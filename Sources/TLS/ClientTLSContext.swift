@@ -18,6 +18,8 @@ package struct ClientTLSSettings: Sendable, Equatable {
     package var cipherSuites12 = CipherSuites.default12
     package var cipherSuites13 = CipherSuites.default13
     package var groups = CipherSuites.defaultGroups
+    /// What may sign the server's handshake, in OpenSSL's words ("ecdsa_secp256r1_sha256"); empty: OpenSSL's default.
+    package var signatureAlgorithms: [String] = []
     /// Offered by ALPN, best first; empty: ALPN is not spoken.
     package var applicationProtocols = ["http/1.1"]
     /// Whether sessions are kept and resumed.
@@ -47,8 +49,14 @@ package final class ClientTLSContext: Sendable {
                 throw TLSConfigurationError("the system's certificate authorities cannot be read: \(ErrorQueue.take())")
             }
         }
-        unsafe SSL_CTX_set_verify(raw, settings.verifiesPeer ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nil)
+        unsafe SSL_CTX_set_verify(raw, settings.verifiesPeer ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, settings.verifiesPeer ? Verification.callback : nil)
         if let source = settings.clientCertificate { try handle.use(try Identity(source)) }
+        if !settings.signatureAlgorithms.isEmpty {
+            let list = settings.signatureAlgorithms.joined(separator: ":")
+            guard unsafe holdfast_SSL_CTX_set1_sigalgs_list(raw, list) == 1 else {
+                throw TLSConfigurationError("OpenSSL knows no such list of signature algorithms: \(list)")
+            }
+        }
         // Zero is success, for this one function.
         if !list.wire.isEmpty, unsafe SSL_CTX_set_alpn_protos(raw, list.wire, UInt32(list.wire.count)) != 0 {
             throw TLSConfigurationError("OpenSSL refused the application protocols: \(ErrorQueue.take())")

@@ -111,8 +111,10 @@ enum ServerCallbacks {
 
     /// Dates the session by the virtual clock, if there is one, so that a ticket's content does not depend on the real one.
     static let ticketMade: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = { ssl, _ in
-        if let now = unsafe Wire.engine(of: ssl)?.serverContext?.wallTime {
+        if let context = unsafe Wire.engine(of: ssl)?.serverContext, let now = context.wallTime {
             unsafe SSL_SESSION_set_time(SSL_get_session(ssl), Int(clamping: now))
+            // A resumed one carries what `ticketOpened` set.
+            unsafe SSL_SESSION_set_timeout(SSL_get_session(ssl), context.sessionSeconds)
         }
         return 1
     }

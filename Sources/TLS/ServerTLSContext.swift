@@ -29,7 +29,7 @@ package final class ServerTLSContext: Sendable {
         for source in settings.certificates { identities.append(try Identity(source)) }
         let descriptions = identities.map { unsafe CertificateDescription(of: $0.leaf.raw) }
         let plan = CertificatePlan(descriptions)
-        let list = try ALPNList(settings.applicationProtocols)
+        let list = try ALPNList(served: settings.applicationProtocols)
 
         var contexts: [ContextHandle] = []
         for set in plan.sets {
@@ -54,6 +54,8 @@ package final class ServerTLSContext: Sendable {
         let seconds = wallSeconds.load(ordering: .relaxed)  // alone: it orders nothing else
         return seconds == .min ? nil : seconds
     }
+
+    var sessionSeconds: Int { settings.sessionSeconds }
 
     package func setWallTime(_ seconds: Int64) { wallSeconds.store(seconds, ordering: .relaxed) }
 
@@ -91,8 +93,7 @@ package final class ServerTLSContext: Sendable {
         let raw = unsafe context.raw
         // Sessions live in tickets alone: no table to share, to lock, or to fill.
         unsafe holdfast_SSL_CTX_set_session_cache_mode(raw, Int(SSL_SESS_CACHE_OFF))
-        let lifetime = min(max(settings.sessionLifetime.components.seconds, 1), 86_400)
-        unsafe SSL_CTX_set_timeout(raw, Int(lifetime))
+        unsafe SSL_CTX_set_timeout(raw, settings.sessionSeconds)
         if settings.ticketKeys == nil {
             unsafe SSL_CTX_set_options(raw, holdfast_SSL_OP_NO_TICKET)
             unsafe SSL_CTX_set_num_tickets(raw, 0)
@@ -113,10 +114,14 @@ package final class ServerTLSContext: Sendable {
         if let authorities = settings.clientAuthorities {
             try context.trust(authorities, askingClients: true)
             let mode = settings.requiresClientCertificate ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER
-            unsafe SSL_CTX_set_verify(raw, mode, nil)
+            unsafe SSL_CTX_set_verify(raw, mode, Verification.callback)
         }
         return context
     }
+}
+
+extension ServerTLSSettings {
+    fileprivate var sessionSeconds: Int { Int(min(max(sessionLifetime.components.seconds, 1), 86_400)) }
 }
 
 /// Which certificates serve which names.

@@ -50,6 +50,11 @@ package import Core
     /// Whether `serverName` chose the certificate, rather than the default being used.
     package internal(set) var isServerNameKnown = false
 
+    /// The certificate that verification turned down, kept only until the failure is worded.
+    var rejectedCertificate: CertificateDescription?
+    /// The session that a client offered, to tell whether it was replaced; only compared, never followed.
+    private var offeredSession: OpaquePointer?
+
     private var failure: TLSFailure?
     private var hasSeenFirstBytes = false
     private var closeNotifyReceived = false
@@ -92,7 +97,9 @@ package import Core
             return
         }
         applyWallTime(context.wallTime)
-        if let session = context.sessions?.take(key) { _ = unsafe SSL_set_session(ssl, session.raw) }
+        if let session = context.sessions?.take(key), unsafe SSL_set_session(ssl, session.raw) == 1 {
+            unsafe offeredSession = session.raw
+        }
     }
 
     deinit {
@@ -196,6 +203,16 @@ package import Core
         let selected = unsafe UnsafeBufferPointer(start: name, count: Int(length))
         negotiatedProtocol =
             unsafe selected.elementsEqual("h2".utf8) ? .http2 : selected.elementsEqual("http/1.1".utf8) ? .http1 : .none
+        if let cache = clientContext?.sessions, let key = sessionKey { keepRenewedSession(in: cache, key) }
+    }
+
+    /// TLS 1.2: a resumption may come with a new ticket, of which OpenSSL tells no callback.
+    private func keepRenewedSession(in cache: ClientSessionCache, _ key: ClientSessionCache.Key) {
+        defer { unsafe offeredSession = nil }
+        guard isResumed, unsafe SSL_version(ssl) < TLS1_3_VERSION, unsafe SSL_get_session(ssl) != offeredSession,
+            let renewed = unsafe SSL_get1_session(ssl)
+        else { return }
+        cache.store(unsafe Session(owning: renewed), for: key)
     }
 
     private func status(after result: Int32) -> Status {
