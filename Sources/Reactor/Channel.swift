@@ -96,6 +96,9 @@ open class Channel: TimerOwner {
         if number >= 0 { reactor.network.reset(number) }
     }
 
+    /// Its process has died: it owns nothing any more.
+    final func abandon() { descriptor = -1 }
+
     private final func release() -> Descriptor {
         let number = descriptor
         if number >= 0 {

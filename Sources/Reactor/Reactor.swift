@@ -41,6 +41,8 @@ package final class Reactor: @unchecked Sendable {
     private var freeSlots: ContiguousArray<UInt32> = []
     private var wallOffset: Int64 = 0
     private var wallMeasuredAt: Instant?
+    /// Set when it has stopped or its simulated process has died: it never turns again.
+    private(set) var hasEnded = false
     /// Thread that runs this reactor, 0 for none. Relaxed: only the thread itself finds its own number here.
     private let thread = Atomic<UInt>(0)
     private let stopRequested = Atomic<Bool>(false)
@@ -119,7 +121,7 @@ package final class Reactor: @unchecked Sendable {
         bindToCallingThread()
         CurrentReactor.value = self
         now = network.clock()
-        while !stopRequested.load(ordering: .acquiring) {
+        while !isStopRequested {
             turn()
             var deadline = Instant(nanoseconds: wheel.wakeAt)
             if hasWork || !mailbox.beginSleep() { deadline = .origin }
@@ -208,8 +210,11 @@ package final class Reactor: @unchecked Sendable {
         if !postponed.isEmpty { turnEndQueue.append(contentsOf: postponed) }
     }
 
-    /// Closes every channel, in order of their slots, and drops the mail.
+    var isStopRequested: Bool { stopRequested.load(ordering: .acquiring) }
+
+    /// Closes every channel, in order of their slots, and runs what mail and jobs are left.
     func shutDown() {
+        hasEnded = true
         for i in slots.indices { slots[i].channel?.close() }
         // A subclass may have put its close off; nothing can follow, so the socket goes now.
         for i in slots.indices {
@@ -222,6 +227,17 @@ package final class Reactor: @unchecked Sendable {
         turnEndQueue.removeAll()
         takeMail()
         runJobs()
+    }
+
+    /// Drops everything without a word, as the end of a process does. For the simulated world.
+    func abandon() {
+        hasEnded = true
+        for i in slots.indices { slots[i].channel?.abandon() }
+        slots.removeAll()
+        freeSlots.removeAll()
+        readyQueue.removeAll()
+        turnEndQueue.removeAll()
+        channelCount = 0
     }
 
     // MARK: Channels

@@ -1,0 +1,24 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// The wall clock, for threads that are no reactor: the operational log's.
+package enum WallClock {
+    /// Since 1970.
+    package static var nanoseconds: Int64 {
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_REALTIME, &time)
+        return Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
+    }
+}
+
+/// The processors that this process may use.
+package enum Processors {
+    /// At least 1; honours an affinity mask (`taskset`, a container's cpuset).
+    package static var available: Int {
+        var set = cpu_set_t()
+        guard unsafe sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set) == 0 else { return 1 }
+        return max(1, unsafe withUnsafeBytes(of: set) { bytes in unsafe bytes.reduce(0) { $0 + $1.nonzeroBitCount } })
+    }
+}
