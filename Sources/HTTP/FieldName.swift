@@ -1,6 +1,8 @@
 // Holdfast
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
+
 /// A field name that the gateway itself acts on, recognised once when a head is decoded; every other name is `.other` and is
 /// only carried along. Comparing enums, not bytes, is what keeps the proxied path short.
 package enum FieldName: UInt8, CaseIterable, Sendable {
@@ -62,34 +64,44 @@ package enum FieldName: UInt8, CaseIterable, Sendable {
         }
     }
 
-    /// Recognises a name that is in lower case already. A hash of length and two letters finds the only candidate, one
-    /// comparison confirms it.
-    package static func recognise(lowercased name: Span<UInt8>) -> FieldName {
-        let n = name.count
-        if n < 2 || n > longest { return .other }
-        let candidate = table[hash(n, name[0], name[n / 2], name[n - 1])]
-        return candidate != .other && name.equals(candidate.text) ? candidate : .other
-    }
+    /// Recognises a name that is in lower case already.
+    package static func recognise(lowercased name: Span<UInt8>) -> FieldName { Recogniser().recognise(lowercased: name) }
 
-    private static let longest = FieldName.allCases.map { $0.text.utf8CodeUnitCount }.max() ?? 0
-    private static let tableSize = 1024
+    /// Recognises many names: holds the table, so that it is looked up once for a whole head. A hash of length and three
+    /// letters finds the only candidate, one comparison confirms it.
+    struct Recogniser {
+        private let table = Recogniser.shared
 
-    @inline(__always)
-    private static func hash(_ n: Int, _ first: UInt8, _ middle: UInt8, _ last: UInt8) -> Int {
-        (n &* 138 &+ Int(first) &* 583 &+ Int(middle) &* 868 &+ Int(last) &* 822) & (tableSize - 1)
-    }
-
-    /// Built once; the initialiser proves that no two names share a slot.
-    private static let table: [FieldName] = {
-        var slots = [FieldName](repeating: .other, count: tableSize)
-        for name in FieldName.allCases where name != .other {
-            let bytes = name.text.withUTF8Buffer { unsafe Array($0) }
-            let slot = hash(bytes.count, bytes[0], bytes[bytes.count / 2], bytes[bytes.count - 1])
-            precondition(slots[slot] == .other, "\(name) and \(slots[slot]) share a slot: change the hash")
-            slots[slot] = name
+        @inline(__always)
+        func recognise(lowercased name: Span<UInt8>) -> FieldName {
+            let n = name.count
+            if n < 2 || n > Recogniser.longest { return .other }
+            let candidate = table[Recogniser.hash(n, name[0], name[n / 2], name[n - 1])]
+            return candidate != .other && name.equals(candidate.text) ? candidate : .other
         }
-        return slots
-    }()
+
+        /// The longest name's length; the table's initialiser checks it.
+        private static var longest: Int { 26 }
+        private static let tableSize = 1024
+
+        @inline(__always)
+        private static func hash(_ n: Int, _ first: UInt8, _ middle: UInt8, _ last: UInt8) -> Int {
+            (n &* 138 &+ Int(first) &* 583 &+ Int(middle) &* 868 &+ Int(last) &* 822) & (tableSize - 1)
+        }
+
+        /// Built once; the initialiser proves that no two names share a slot.
+        private static let shared: [FieldName] = {
+            var slots = [FieldName](repeating: .other, count: tableSize)
+            for name in FieldName.allCases where name != .other {
+                let bytes = name.text.withUTF8Buffer { unsafe Array($0) }
+                precondition(bytes.count <= longest, "\(name) is longer than any name before it")
+                let slot = hash(bytes.count, bytes[0], bytes[bytes.count / 2], bytes[bytes.count - 1])
+                precondition(slots[slot] == .other, "\(name) and \(slots[slot]) share a slot: change the hash")
+                slots[slot] = name
+            }
+            return slots
+        }()
+    }
 }
 
 extension Span<UInt8> {
@@ -97,9 +109,11 @@ extension Span<UInt8> {
     package func equals(_ text: StaticString) -> Bool {
         let n = count
         if n != text.utf8CodeUnitCount { return false }
-        let other = unsafe UnsafeBufferPointer(start: text.utf8Start, count: n)
-        for i in 0..<n where unsafe self[unchecked: i] != other[i] { return false }
-        return true
+        return unsafe withUnsafeBufferPointer { bytes in
+            // Both are `n` long.
+            guard let start = bytes.baseAddress else { return true }
+            return unsafe memcmp(start, text.utf8Start, n) == 0
+        }
     }
 
     /// Whether these bytes are `text` (given in lower case) with ASCII letters in any case.

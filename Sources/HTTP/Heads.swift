@@ -62,46 +62,57 @@ package enum BodyFraming: Equatable, Sendable {
 
 /// A request as it was understood, never as it was spelled. Reused from exchange to exchange on its reactor.
 package final class RequestHead {
-    package var version = HTTPVersion.http11
-    package var method = Method.get
-    /// The method's own bytes; for `.other` the only place that has them.
-    package var methodText = Slice.empty
-    /// Whether the target was absolute-form, or `:scheme` said so: https or not. `nil` where the target did not say.
-    package var schemeIsHTTPS: Bool?
-    /// host[:port], from the absolute-form target, `:authority` or Host (RFC 9112 §3.2, RFC 9113 §8.3.1). Empty if Host was empty.
-    package var authority = Slice.empty
-    /// The path as received, with its leading slash, or `*` for OPTIONS; no query.
-    package var path = Slice.empty
-    /// What follows `?`, without it; `hasQuery` tells an empty query from none.
-    package var query = Slice.empty
-    package var hasQuery = false
+    /// All but the fields, in one value: a decoder fills a copy and stores it once, since each access to a class's property is
+    /// one that the runtime watches over (about 5 ns).
+    package struct Parts: Sendable {
+        package var version = HTTPVersion.http11
+        package var method = Method.get
+        /// The method's own bytes; for `.other` the only place that has them.
+        package var methodText = Slice.empty
+        /// Whether the target was absolute-form, or `:scheme` said so: https or not. `nil` where the target did not say.
+        package var schemeIsHTTPS: Bool?
+        /// host[:port], from the absolute-form target, `:authority` or Host (RFC 9112 §3.2, RFC 9113 §8.3.1). Empty if Host was
+        /// empty.
+        package var authority = Slice.empty
+        /// The path as received, with its leading slash, or `*` for OPTIONS; no query.
+        package var path = Slice.empty
+        /// What follows `?`, without it; `hasQuery` tells an empty query from none.
+        package var query = Slice.empty
+        package var hasQuery = false
+        package var framing = BodyFraming.none
+        /// `Expect: 100-continue` (RFC 9110 §10.1.1).
+        package var expectsContinue = false
+        /// HTTP/1: whether the client wants the connection kept after this exchange (RFC 9112 §9.3).
+        package var keepsConnection = true
+        /// `TE: trailers`, or HTTP/2: the client takes trailers.
+        package var acceptsTrailers = false
+
+        package init() {}
+    }
+
+    package var parts = Parts()
     /// All fields but Host (it is `authority`); connection-level fields of HTTP/1 included until `stripConnectionFields`.
     package var fields = FieldSection()
-    package var framing = BodyFraming.none
-    /// `Expect: 100-continue` (RFC 9110 §10.1.1).
-    package var expectsContinue = false
-    /// HTTP/1: whether the client wants the connection kept after this exchange (RFC 9112 §9.3).
-    package var keepsConnection = true
-    /// `TE: trailers`, or HTTP/2: the client takes trailers.
-    package var acceptsTrailers = false
 
     package init() {}
 
+    package var version: HTTPVersion { get { parts.version } set { parts.version = newValue } }
+    package var method: Method { get { parts.method } set { parts.method = newValue } }
+    package var methodText: Slice { get { parts.methodText } set { parts.methodText = newValue } }
+    package var schemeIsHTTPS: Bool? { get { parts.schemeIsHTTPS } set { parts.schemeIsHTTPS = newValue } }
+    package var authority: Slice { get { parts.authority } set { parts.authority = newValue } }
+    package var path: Slice { get { parts.path } set { parts.path = newValue } }
+    package var query: Slice { get { parts.query } set { parts.query = newValue } }
+    package var hasQuery: Bool { get { parts.hasQuery } set { parts.hasQuery = newValue } }
+    package var framing: BodyFraming { get { parts.framing } set { parts.framing = newValue } }
+    package var expectsContinue: Bool { get { parts.expectsContinue } set { parts.expectsContinue = newValue } }
+    package var keepsConnection: Bool { get { parts.keepsConnection } set { parts.keepsConnection = newValue } }
+    package var acceptsTrailers: Bool { get { parts.acceptsTrailers } set { parts.acceptsTrailers = newValue } }
+
     /// Ready for the next request; keeps its memory.
     package func reset() {
-        version = .http11
-        method = .get
-        methodText = .empty
-        schemeIsHTTPS = nil
-        authority = .empty
-        path = .empty
-        query = .empty
-        hasQuery = false
+        parts = Parts()
         fields.removeAll()
-        framing = .none
-        expectsContinue = false
-        keepsConnection = true
-        acceptsTrailers = false
     }
 
     @inline(__always)
@@ -115,22 +126,31 @@ package final class RequestHead {
 
 /// A response as it was understood.
 package final class ResponseHead {
-    package var version = HTTPVersion.http11
-    /// 100 … 599.
-    package var status = 200
+    /// All but the fields; see `RequestHead.Parts`.
+    package struct Parts: Sendable {
+        package var version = HTTPVersion.http11
+        /// 100 … 599.
+        package var status = 200
+        package var framing = BodyFraming.none
+        /// HTTP/1: whether the upstream keeps the connection after this response.
+        package var keepsConnection = true
+
+        package init() {}
+    }
+
+    package var parts = Parts()
     package var fields = FieldSection()
-    package var framing = BodyFraming.none
-    /// HTTP/1: whether the upstream keeps the connection after this response.
-    package var keepsConnection = true
 
     package init() {}
 
+    package var version: HTTPVersion { get { parts.version } set { parts.version = newValue } }
+    package var status: Int { get { parts.status } set { parts.status = newValue } }
+    package var framing: BodyFraming { get { parts.framing } set { parts.framing = newValue } }
+    package var keepsConnection: Bool { get { parts.keepsConnection } set { parts.keepsConnection = newValue } }
+
     package func reset() {
-        version = .http11
-        status = 200
+        parts = Parts()
         fields.removeAll()
-        framing = .none
-        keepsConnection = true
     }
 }
 

@@ -16,14 +16,15 @@ extension ResponseHead {
 }
 
 extension FieldName {
-    var bit: UInt64 { 1 << UInt64(rawValue) }
+    @inline(__always) var bit: UInt64 { 1 << UInt64(rawValue) }
 
     /// Fields about one connection, whether nominated or not. `Trailer` is among them by policy: which trailers come is known
     /// when they come. `Proxy-Authorization` is for a proxy that asked for it, which a gateway never does.
-    static let hopByHop: UInt64 =
+    static var hopByHop: UInt64 {
         FieldName.connection.bit | FieldName.keepAlive.bit | FieldName.proxyConnection.bit | FieldName.te.bit
-        | FieldName.trailer.bit | FieldName.transferEncoding.bit | FieldName.upgrade.bit | FieldName.http2Settings.bit
-        | FieldName.proxyAuthorization.bit
+            | FieldName.trailer.bit | FieldName.transferEncoding.bit | FieldName.upgrade.bit | FieldName.http2Settings.bit
+            | FieldName.proxyAuthorization.bit
+    }
 }
 
 extension FieldSection {

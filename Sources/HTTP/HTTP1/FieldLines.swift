@@ -19,7 +19,7 @@ extension FieldSection {
     /// Reads the field lines that begin at `start`, up to and including the empty line (RFC 9112 §5), and takes them and all
     /// before them over into the arena. Unless the section is complete, nothing is added.
     ///
-    /// `spent` is what the start line took of the header limit. Strict: no fold, no space before the colon, no bare CR or
+    /// `input` is cut to the limit by the caller; `spent` is what the start line took of it. Strict: no fold, no space before the colon, no bare CR or
     /// LF, no control but HTAB.
     mutating func readSection(
         _ input: Span<UInt8>, from start: Int, spent: Int, limits: borrowing HeadLimits
@@ -66,14 +66,14 @@ extension FieldSection {
             var end = stop
             while end > value && input[end - 1].isSpaceOrTab { end -= 1 }
 
-            size += (colon - i) + (end - value) + 32
+            size &+= (colon &- i) &+ (end &- value) &+ 32
             if size > limits.headerBytes { return .failure(.tooLarge("head above the limit")) }
             if lines.count >= room { return .failure(.tooLarge("too many fields")) }
             lines.append(
                 Entry(
-                    name: Slice(offset: base + i, length: colon - i), value: Slice(offset: base + value, length: end - value),
-                    known: .other, isLine: value == colon + 2 && end == stop && input[colon + 1] == 32))
-            i = stop + 2
+                    name: Slice(bounded: base &+ i, colon &- i), value: Slice(bounded: base &+ value, end &- value),
+                    known: .other, isLine: value == colon &+ 2 && end == stop && input[colon &+ 1] == 32))
+            i = stop &+ 2
         }
     }
 
@@ -101,6 +101,7 @@ extension FieldSection {
     private mutating func adopt(_ bytes: Span<UInt8>, lines: inout [Entry], from first: Int) {
         let length = bytes.count
         let start = arena.count
+        let recogniser = FieldName.Recogniser()
         var seen = present
         _ = unsafe arena.withUnsafeWritable(minimum: length) { room in
             // The room is at least `length` long and lives as long as this closure; all further access goes through the
@@ -112,12 +113,36 @@ extension FieldSection {
                 let from = Int(lines[k].name.offset) - start
                 let range = from..<(from + Int(lines[k].name.length))
                 copy.lowercase(range)
-                let known = FieldName.recognise(lowercased: copy.span.extracting(range))
+                let known = recogniser.recognise(lowercased: copy.span.extracting(range))
                 lines[k].known = known
                 seen |= 1 << UInt64(known.rawValue)
             }
             return length
         }
         present = seen
+    }
+}
+
+extension Slice {
+    /// For a head whose size is known to be below `HeadLimits.ceiling`.
+    @inline(__always)
+    fileprivate init(bounded offset: Int, _ length: Int) {
+        self.init(offset: 0, length: 0)
+        self.offset = UInt32(truncatingIfNeeded: offset)
+        self.length = UInt32(truncatingIfNeeded: length)
+    }
+}
+
+extension HeadLimits {
+    /// Offsets into a head have 32 bits: whatever the settings say, no head may be larger than this (case A12).
+    static var ceiling: Int { 1 << 30 }
+
+    /// These limits, none beyond what the decoders can hold.
+    var bounded: HeadLimits {
+        var limits = self
+        limits.headerBytes = min(max(headerBytes, 0), HeadLimits.ceiling)
+        limits.targetBytes = min(max(targetBytes, 0), HeadLimits.ceiling)
+        limits.headerCount = min(max(headerCount, 0), HeadLimits.ceiling)
+        return limits
     }
 }

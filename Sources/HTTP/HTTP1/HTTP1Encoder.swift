@@ -9,17 +9,19 @@ package import Core
 /// Names are in lower case, lines are `name: value`.
 package enum HTTP1Encoder {
     /// Fields that say how a message is framed or what one connection does; written by the encoder only.
-    static let ownFields: UInt64 =
+    static var ownFields: UInt64 {
         FieldName.hopByHop & ~FieldName.proxyAuthorization.bit | FieldName.host.bit | FieldName.contentLength.bit
-        | FieldName.expect.bit
+            | FieldName.expect.bit
+    }
 
     // MARK: Requests
 
     /// Writes a request's head with the head's own path and authority. `endStream`: there is no body, whatever the framing.
     package static func encodeRequest(_ head: RequestHead, endStream: Bool = false, into output: inout ByteBuffer) {
-        let framing = endStream && head.framing != .length(0) ? BodyFraming.none : head.framing
-        head.withBytes(head.path) { path in
-            head.withBytes(head.authority) { authority in
+        let parts = head.parts
+        let framing = endStream && parts.framing != .length(0) ? BodyFraming.none : parts.framing
+        head.withBytes(parts.path) { path in
+            head.withBytes(parts.authority) { authority in
                 encodeRequest(head, path: path, authority: authority, framing: framing, into: &output)
             }
         }
@@ -32,39 +34,49 @@ package enum HTTP1Encoder {
         _ head: RequestHead, path: Span<UInt8>, authority: Span<UInt8>, framing: BodyFraming, keepsConnection: Bool = true,
         expectsContinue: Bool = false, into output: inout ByteBuffer
     ) {
-        output.reserve(head.fields.arena.count + path.count + authority.count + 128)
-        if head.method == .other {
-            head.withBytes(head.methodText) { output.append($0) }
-        } else {
-            output.append(head.method.text)
-        }
-        output.append(UInt8(ascii: " "))
-        output.append(path)
-        if head.hasQuery {
-            output.append(UInt8(ascii: "?"))
-            head.withBytes(head.query) { output.append($0) }
-        }
-        output.append(" HTTP/1.1\r\nhost: ")
-        output.append(authority)
-        output.append("\r\n")
-        head.fields.writeLines(without: ownFields, into: &output)
+        let parts = head.parts
+        writeRequest(parts, head.fields, path: path, authority: authority, into: &output)
         switch framing {
         case .none:
             // A method that usually has content says that it has none (RFC 9110 §8.6).
-            if head.method == .post || head.method == .put || head.method == .patch { output.append("content-length: 0\r\n") }
+            switch parts.method {
+            case .post, .put, .patch: output.append("content-length: 0\r\n")
+            default: break
+            }
         case .length(let n):
             writeLength(n, into: &output)
         case .stream, .untilClose:
             output.append("transfer-encoding: chunked\r\n")
         }
         if expectsContinue { output.append("expect: 100-continue\r\n") }
-        switch (keepsConnection, head.acceptsTrailers) {
-        case (true, false): break
-        case (true, true): output.append("te: trailers\r\nconnection: te\r\n")
-        case (false, false): output.append("connection: close\r\n")
-        case (false, true): output.append("te: trailers\r\nconnection: te, close\r\n")
+        switch (keepsConnection, parts.acceptsTrailers) {
+        case (true, false): output.append("\r\n")
+        case (true, true): output.append("te: trailers\r\nconnection: te\r\n\r\n")
+        case (false, false): output.append("connection: close\r\n\r\n")
+        case (false, true): output.append("te: trailers\r\nconnection: te, close\r\n\r\n")
         }
+    }
+
+    private static func writeRequest(
+        _ parts: RequestHead.Parts, _ fields: borrowing FieldSection, path: Span<UInt8>, authority: Span<UInt8>,
+        into output: inout ByteBuffer
+    ) {
+        output.reserve(fields.arena.count + path.count + authority.count + 128)
+        if parts.method == .other {
+            fields.withBytes(parts.methodText) { output.append($0) }
+        } else {
+            output.append(parts.method.text)
+        }
+        output.append(UInt8(ascii: " "))
+        output.append(path)
+        if parts.hasQuery {
+            output.append(UInt8(ascii: "?"))
+            fields.withBytes(parts.query) { output.append($0) }
+        }
+        output.append(" HTTP/1.1\r\nhost: ")
+        output.append(authority)
         output.append("\r\n")
+        fields.writeLines(without: ownFields, into: &output)
     }
 
     // MARK: Responses
@@ -79,13 +91,23 @@ package enum HTTP1Encoder {
         _ head: ResponseHead, framing: BodyFraming, requestMethod: Method, version: HTTPVersion, keepsConnection: Bool,
         into output: inout ByteBuffer
     ) {
-        output.reserve(head.fields.arena.count + 160)
-        writeStatusLine(head.status, into: &output)
-        head.fields.writeLines(without: ownFields & ~FieldName.expect.bit, into: &output)
-        let isBodyless = requestMethod == .head || head.status == 304
+        let parts = head.parts
+        writeResponse(
+            parts, head.fields, framing: framing, requestMethod: requestMethod, version: version,
+            keepsConnection: keepsConnection, into: &output)
+    }
+
+    private static func writeResponse(
+        _ parts: ResponseHead.Parts, _ fields: borrowing FieldSection, framing: BodyFraming, requestMethod: Method,
+        version: HTTPVersion, keepsConnection: Bool, into output: inout ByteBuffer
+    ) {
+        output.reserve(fields.arena.count + 160)
+        writeStatusLine(parts.status, into: &output)
+        fields.writeLines(without: ownFields & ~FieldName.expect.bit, into: &output)
+        let isBodyless = requestMethod == .head || parts.status == 304
         var keeps = keepsConnection
         switch framing {
-        case _ where head.status == 204: break
+        case _ where parts.status == 204: break
         case .length(let n):
             writeLength(n, into: &output)
         case .stream where isBodyless, .untilClose where isBodyless:
@@ -97,7 +119,7 @@ package enum HTTP1Encoder {
         case .none:
             if !isBodyless {
                 output.append("content-length: 0\r\n")
-            } else if let i = head.fields.first(.contentLength), let n = head.fields.withValue(i, { $0.decimalLength }) {
+            } else if let i = fields.first(.contentLength), let n = fields.withValue(i, { $0.decimalLength }) {
                 writeLength(n, into: &output)
             }
         }

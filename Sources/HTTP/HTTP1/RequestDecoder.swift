@@ -41,7 +41,7 @@ package struct RequestDecoder: ~Copyable {
     private var emptyLines = 0
     private var isFirst = true
 
-    package init(limits: HeadLimits) { self.limits = limits }
+    package init(limits: HeadLimits) { self.limits = limits.bounded }
 
     /// Whether no byte of a further request's head has been looked at.
     package var isBetweenMessages: Bool {
@@ -116,15 +116,20 @@ package struct RequestDecoder: ~Copyable {
         if scanner.cursor == 0 {
             // Nearly every head arrives whole: try that first. Whatever else comes out is left to the scanner, which knows
             // whether the head has ended, so that a fault is found at the same byte however the bytes arrived.
-            if case .complete(let end) = readHead(rest, into: head) { return (skipped + end, headEnded(head, &trailers)) }
+            var parts = RequestHead.Parts()
+            let window = rest.extracting(first: min(rest.count, limits.headerBytes))
+            if case .complete(let end, let failure) = read(window, &parts, &head.fields) {
+                head.parts = parts
+                return (skipped + end, headEnded(parts.framing, &trailers, failure))
+            }
             if !rest[0].isTokenOctet { return (skipped, fail(.malformed("not a request line"))) }
         }
-        let firstLine = limits.targetBytes.addingReportingOverflow(RequestLine.methodLimit + 10)
-        switch scanner.scan(rest, limit: limits.headerBytes, firstLine: firstLine.overflow ? .max : firstLine.partialValue) {
+        // A method, the target and " HTTP/1.1" with its CR.
+        let firstLine = RequestLine.methodLimit + 1 + limits.targetBytes + 10
+        switch scanner.scan(rest, limit: limits.headerBytes, firstLine: firstLine) {
         case .incomplete:
             return (skipped, .needMore)
         case .failure(let failure):
-            head.reset()
             return (skipped, fail(failure))
         case .complete(let end):
             let section = rest.extracting(0..<end)
@@ -132,35 +137,50 @@ package struct RequestDecoder: ~Copyable {
                 scanner = HeadScanner()
                 return (0, .http2Preface)
             }
-            switch readHead(section, into: head) {
-            case .complete(let end): return (skipped + end, headEnded(head, &trailers))
-            case .failure(let failure): return (skipped, fail(failure))
+            var parts = RequestHead.Parts()
+            let outcome = read(section, &parts, &head.fields)
+            head.parts = parts
+            switch outcome {
+            case .complete(let end, let failure): return (skipped + end, headEnded(parts.framing, &trailers, failure))
+            case .malformed(let failure): return (skipped, fail(failure))
             case .incomplete: return (skipped, fail(.malformed("not a request")))
             }
         }
     }
 
-    private mutating func headEnded(_ head: RequestHead, _ trailers: inout FieldSection) -> Event {
+    private mutating func headEnded(
+        _ framing: BodyFraming, _ trailers: inout FieldSection, _ failure: DecodeFailure?
+    ) -> Event {
         trailers.removeAll()
-        if let failure = head.settle() { return fail(failure) }
-        state = .body(BodyDecoder(head.framing))
+        if let failure { return fail(failure) }
+        state = .body(BodyDecoder(framing))
         return .head
     }
 
-    /// Reads a head that begins with `input`; complete only if it is well formed and within the limits.
-    private func readHead(_ input: Span<UInt8>, into head: RequestHead) -> FieldSection.LinesOutcome {
-        head.reset()
+    private enum HeadOutcome {
+        /// Well formed, within the limits and ended; yet it may be against a rule.
+        case complete(end: Int, DecodeFailure?)
+        case incomplete
+        case malformed(DecodeFailure)
+    }
+
+    /// Reads a head that begins with `input`, which is not longer than a head may be.
+    private func read(
+        _ input: Span<UInt8>, _ parts: inout RequestHead.Parts, _ fields: inout FieldSection
+    ) -> HeadOutcome {
+        fields.removeAll()
         let line: RequestLine
         switch RequestLine.read(input, limits: limits) {
         case .line(let read): line = read
         case .incomplete: return .incomplete
-        case .failure(let failure): return .failure(failure)
+        case .failure(let failure): return .malformed(failure)
         }
-        let outcome = head.fields.readSection(input, from: line.end, spent: line.size, limits: limits)
-        if case .complete(let end) = outcome {
-            if end > limits.headerBytes { return .failure(.tooLarge("head above the limit")) }
-            head.take(line)
+        switch fields.readSection(input, from: line.end, spent: line.size, limits: limits) {
+        case .complete(let end):
+            parts = RequestHead.Parts(line, &fields)
+            return .complete(end: end, parts.settle(&fields))
+        case .incomplete: return .incomplete
+        case .failure(let failure): return .malformed(failure)
         }
-        return outcome
     }
 }

@@ -3,20 +3,18 @@
 
 import Core
 
-/// What a head's fields mean for HTTP/1, once all of them are known.
-extension RequestHead {
+/// What a head means, once all of it is known. On values, so that a head is written to once.
+extension RequestHead.Parts {
     /// Takes over a request line whose bytes are the first of the arena.
-    func take(_ line: RequestLine) {
+    init(_ line: RequestLine, _ fields: inout FieldSection) {
+        self.init()
         method = line.method
         methodText = Slice(offset: 0, length: line.methodLength)
         version = line.version
         hasQuery = line.hasQuery
         query = Slice(line.query)
         path = Slice(line.path)
-        switch line.form {
-        case .origin, .asterisk:
-            schemeIsHTTPS = nil
-        case .absolute(let isHTTPS):
+        if case .absolute(let isHTTPS) = line.form {
             schemeIsHTTPS = isHTTPS
             authority = Slice(line.authority)
             if line.path.isEmpty {
@@ -27,8 +25,8 @@ extension RequestHead {
     }
 
     /// Applies the rules that need the whole head: host, framing, expectation, persistence.
-    func settle() -> DecodeFailure? {
-        if let failure = settleHost() { return failure }
+    mutating func settle(_ fields: inout FieldSection) -> DecodeFailure? {
+        if let failure = settleHost(&fields) { return failure }
 
         switch MessageFraming.read(fields, version: version) {
         case .none: framing = .none
@@ -37,7 +35,7 @@ extension RequestHead {
         case .failure(let failure): return failure
         }
 
-        if let failure = settleExpectation() { return failure }
+        if let failure = settleExpectation(fields) { return failure }
 
         if fields.contains(.connection) {
             let options = ConnectionOptions(of: fields)
@@ -46,14 +44,13 @@ extension RequestHead {
         } else {
             keepsConnection = version != .http10
         }
-        acceptsTrailers = fields.contains(.te) && namesTrailers
+        acceptsTrailers = fields.contains(.te) && RequestHead.Parts.namesTrailers(fields)
         return nil
     }
 
-    /// One valid Host, that agrees with an absolute target (RFC 9112 §3.2; case A13, A14). It becomes `authority`.
-    private func settleHost() -> DecodeFailure? {
-        let isAbsolute = schemeIsHTTPS != nil
-        if isAbsolute && fields.withBytes(authority, { Authority.read($0) }) == nil {
+    /// One valid Host, that agrees with an absolute target (RFC 9112 §3.2; cases A13, A14). It becomes `authority`.
+    private mutating func settleHost(_ fields: inout FieldSection) -> DecodeFailure? {
+        if schemeIsHTTPS != nil && fields.withBytes(authority, { Authority.read($0) }) == nil {
             return .target("bad authority in the request target")
         }
         guard let i = fields.first(.host) else {
@@ -76,21 +73,20 @@ extension RequestHead {
 
     /// RFC 9110 §10.1.1: `100-continue` is the one expectation; HTTP/1.0 cannot have it, and without a body there is nothing
     /// to wait for.
-    private func settleExpectation() -> DecodeFailure? {
+    private mutating func settleExpectation(_ fields: borrowing FieldSection) -> DecodeFailure? {
+        if version == .http10 { return nil }
         var next = fields.first(.expect)
         while let i = next {
-            if version != .http10 {
-                guard fields.withValue(i, { $0.equalsIgnoringCase("100-continue") }) else {
-                    return DecodeFailure(reason: .requestExpectation, detail: "expectation other than 100-continue")
-                }
-                expectsContinue = framing != .none && framing != .length(0)
+            guard fields.withValue(i, { $0.equalsIgnoringCase("100-continue") }) else {
+                return DecodeFailure(reason: .requestExpectation, detail: "expectation other than 100-continue")
             }
+            expectsContinue = framing != .none && framing != .length(0)
             next = fields.first(.expect, from: i + 1)
         }
         return nil
     }
 
-    private var namesTrailers: Bool {
+    private static func namesTrailers(_ fields: borrowing FieldSection) -> Bool {
         var next = fields.first(.te)
         while let i = next {
             let found = fields.withValue(i) { value in

@@ -38,7 +38,7 @@ package struct ResponseDecoder: ~Copyable {
     private var allowsUpgrade = false
     private var framingAllowsReuse = false
 
-    package init(limits: HeadLimits) { self.limits = limits }
+    package init(limits: HeadLimits) { self.limits = limits.bounded }
 
     /// To be called before each response: its framing depends on the request (RFC 9112 §6.3). 101 is taken only where the
     /// request asked for an upgrade (case B07).
@@ -123,7 +123,8 @@ package struct ResponseDecoder: ~Copyable {
         if input.isEmpty { return (0, .needMore) }
         if scanner.cursor == 0 {
             // As in `RequestDecoder`: whole heads first, the scanner for all else.
-            if case .complete(let end) = readHead(input, into: head) { return (end, headEnded(head, &trailers)) }
+            let window = input.extracting(first: min(input.count, limits.headerBytes))
+            if case .complete(let end) = readHead(window, into: head) { return (end, headEnded(head, &trailers)) }
         }
         if input[0] != UInt8(ascii: "H") {
             return (0, fail(.malformed("not a status line of HTTP/1")))
@@ -132,7 +133,6 @@ package struct ResponseDecoder: ~Copyable {
         case .incomplete:
             return (0, .needMore)
         case .failure(let failure):
-            head.reset()
             return (0, fail(failure))
         case .complete(let end):
             switch readHead(input.extracting(0..<end), into: head) {
@@ -144,68 +144,83 @@ package struct ResponseDecoder: ~Copyable {
     }
 
     private func readHead(_ input: Span<UInt8>, into head: ResponseHead) -> FieldSection.LinesOutcome {
-        head.reset()
+        var parts = ResponseHead.Parts()
+        let outcome = read(input, &parts, &head.fields)
+        head.parts = parts
+        return outcome
+    }
+
+    private func read(
+        _ input: Span<UInt8>, _ parts: inout ResponseHead.Parts, _ fields: inout FieldSection
+    ) -> FieldSection.LinesOutcome {
+        fields.removeAll()
         let line: StatusLine
         switch StatusLine.read(input) {
         case .line(let read): line = read
         case .incomplete: return .incomplete
         case .failure(let failure): return .failure(failure)
         }
-        let outcome = head.fields.readSection(input, from: line.end, spent: line.size, limits: limits)
-        if case .complete(let end) = outcome {
-            if end > limits.headerBytes { return .failure(.tooLarge("head above the limit")) }
-            head.version = line.version
-            head.status = line.status
+        let outcome = fields.readSection(input, from: line.end, spent: line.size, limits: limits)
+        if case .complete = outcome {
+            parts.version = line.version
+            parts.status = line.status
         }
         return outcome
     }
 
     private mutating func headEnded(_ head: ResponseHead, _ trailers: inout FieldSection) -> Event {
         trailers.removeAll()
-        let options = ConnectionOptions(of: head.fields)
-        if options.isAboveLimit { return fail(.malformed("too many connection options")) }
-        head.keepsConnection = options.keepsConnection(head.version)
+        var parts = head.parts
+        let event = settle(&parts, head.fields)
+        head.parts = parts
+        return event
+    }
 
-        let declared = MessageFraming.read(head.fields, version: head.version)
+    /// Applies the rules that need the whole head: interim or final, framing, persistence (RFC 9112 §6.3, §9.3).
+    private mutating func settle(_ parts: inout ResponseHead.Parts, _ fields: borrowing FieldSection) -> Event {
+        let options = ConnectionOptions(of: fields)
+        if options.isAboveLimit { return fail(.malformed("too many connection options")) }
+        parts.keepsConnection = options.keepsConnection(parts.version)
+
+        let declared = MessageFraming.read(fields, version: parts.version)
         if case .failure(let failure) = declared { return fail(failure) }
 
-        if head.status < 200 { return interimEnded(head, declared) }
-        framingAllowsReuse = head.keepsConnection
-        if method == .head || head.status == 204 || head.status == 304 {
-            head.framing = .none
+        if parts.status < 200 { return settleInterim(&parts, declared) }
+        framingAllowsReuse = parts.keepsConnection
+        if method == .head || parts.status == 204 || parts.status == 304 {
+            parts.framing = .none
             // What must not be there hints at a body that will follow (case B03); in answers to HEAD both may be there, and a
             // length in a 304 as well (RFC 9110 §8.6, RFC 9112 §6.1).
             if method != .head {
                 switch declared {
-                case .length(let n): if head.status == 204 && n > 0 { framingAllowsReuse = false }
+                case .length(let n): if parts.status == 204 && n > 0 { framingAllowsReuse = false }
                 case .chunked: framingAllowsReuse = false
                 case .none, .failure: break
                 }
             }
         } else {
             switch declared {
-            case .length(let n): head.framing = .length(n)
-            case .chunked: head.framing = .stream
+            case .length(let n): parts.framing = .length(n)
+            case .chunked: parts.framing = .stream
             case .none, .failure:
-                head.framing = .untilClose
+                parts.framing = .untilClose
                 framingAllowsReuse = false
             }
         }
-        if !framingAllowsReuse { head.keepsConnection = false }
-        state = .body(BodyDecoder(head.framing))
+        if !framingAllowsReuse { parts.keepsConnection = false }
+        state = .body(BodyDecoder(parts.framing))
         return .head
     }
 
     /// A 1xx (RFC 9110 §15.2): no body, nor anything that speaks of one (RFC 9110 §8.6, RFC 9112 §6.1).
-    private mutating func interimEnded(_ head: ResponseHead, _ declared: MessageFraming) -> Event {
+    private mutating func settleInterim(_ parts: inout ResponseHead.Parts, _ declared: MessageFraming) -> Event {
         switch declared {
         case .none, .length(0): break
         default: return fail(.framing("an interim response with a body"))
         }
-        head.framing = .none
-        if head.status == 101 {
+        if parts.status == 101 {
             guard allowsUpgrade else { return fail(.malformed("101 without an upgrade")) }
-            head.keepsConnection = false
+            parts.keepsConnection = false
             state = .body(BodyDecoder(.none))
             return .head
         }
