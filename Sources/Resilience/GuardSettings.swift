@@ -147,6 +147,11 @@ public struct BulkheadSettings: Equatable, Sendable {
     public var queue: Int?
     /// Longest wait. Default 50 ms.
     public var queueTimeout: Duration = .milliseconds(50)
+    /// A queue that has not been empty for this long is congested: newest first, and nobody waits longer than
+    /// `congestionTarget`. Default 100 ms; `nil` turns this off and the order is always first in, first out.
+    public var congestionInterval: Duration? = .milliseconds(100)
+    /// Longest wait while the queue is congested. Default 5 ms.
+    public var congestionTarget: Duration = .milliseconds(5)
 
     /// The waiting places in force.
     public var queuePlaces: Int { queue ?? concurrent / 2 }

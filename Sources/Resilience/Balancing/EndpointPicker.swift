@@ -1,0 +1,98 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+import Synchronization
+
+/// Chooses the endpoint of an attempt among those of one upstream (semantics, section 9).
+///
+/// An endpoint is its index. Available ones that the request has not tried come first; if all available ones have been
+/// tried, they are tried again. When too few are available the picker panics: it spreads over all, since to send
+/// everything to the few would only fell them too. Shared by all threads; a pick takes no lock and does not allocate.
+public final class EndpointPicker: Sendable {
+    public let policy: BalancingPolicy
+    public let count: Int
+    /// Below this share of available endpoints all are picked from; zero turns that off.
+    public let panicThreshold: Share
+    private let flags: AvailabilityFlags
+    private let cursor = Atomic<UInt64>(0)
+
+    public init(_ policy: BalancingPolicy, count: Int, panicThreshold: Share = Share(tenThousandths: 5_000)) {
+        self.policy = policy
+        self.count = max(0, count)
+        self.panicThreshold = panicThreshold
+        flags = AvailabilityFlags(count: max(0, count))
+    }
+
+    public func setAvailable(_ isAvailable: Bool, _ index: Int) { flags.set(index, isAvailable) }
+    public func isAvailable(_ index: Int) -> Bool { flags[index] }
+    public var availableCount: Int { flags.availableCount }
+
+    /// Whether availability is ignored now: `lb.panic`.
+    public var isPanicking: Bool { !panicThreshold.isReached(by: availableCount, of: count) }
+
+    /// The endpoint for an attempt, or `nil` if there is none (`lb.no_healthy`).
+    ///
+    /// - Parameters:
+    ///   - attempt: how many attempts the request has made; the draws depend on it.
+    ///   - load: exchanges under way at an endpoint.
+    @inlinable
+    public func pick(request: UInt64, attempt: Int, draw: Draw, tried: TriedEndpoints, load: (Int) -> Int) -> Int? {
+        let choice = candidates(request: request, attempt: attempt, draw: draw, tried: tried)
+        guard let first = choice.first else { return nil }
+        guard let second = choice.second else { return first }
+        return load(second) < load(first) ? second : first
+    }
+
+    /// One endpoint, or two of which the less loaded one is meant.
+    @usableFromInline
+    func candidates(request: UInt64, attempt: Int, draw: Draw, tried: TriedEndpoints) -> (first: Int?, second: Int?) {
+        if count == 0 { return (nil, nil) }
+        let all = availableCount == count || isPanicking
+        if all && tried.isEmpty {
+            return choose(among: count, request: request, attempt: attempt, draw: draw) { $0 }
+        }
+        var eligible = 0
+        for index in 0..<count where (all || flags[index]) && !tried.contains(index) { eligible += 1 }
+        if eligible > 0 {
+            return choose(among: eligible, request: request, attempt: attempt, draw: draw) { rank in
+                self.endpoint(ofRank: rank) { (all || self.flags[$0]) && !tried.contains($0) }
+            }
+        }
+        for index in 0..<count where all || flags[index] { eligible += 1 }
+        if eligible == 0 { return (nil, nil) }
+        return choose(among: eligible, request: request, attempt: attempt, draw: draw) { rank in
+            self.endpoint(ofRank: rank) { all || self.flags[$0] }
+        }
+    }
+
+    private func choose(
+        among eligible: Int, request: UInt64, attempt: Int, draw: Draw, endpoint: (Int) -> Int?
+    ) -> (first: Int?, second: Int?) {
+        switch policy {
+        case .roundRobin:
+            // By rank among the eligible, so that the neighbour of a missing endpoint does not get its share as well.
+            let turn = cursor.wrappingAdd(1, ordering: .relaxed).oldValue
+            return (endpoint(Int(turn % UInt64(eligible))), nil)
+        case .leastRequest:
+            let n = UInt64(max(0, attempt)) &* 2
+            let first = draw.below(eligible, request: request, .endpointChoice, n)
+            if eligible == 1 { return (endpoint(first), nil) }
+            let other = draw.below(eligible - 1, request: request, .endpointChoice, n + 1)
+            // The first one drawn wins a tie, so ties are decided by draw.
+            return (endpoint(first), endpoint(other >= first ? other + 1 : other))
+        }
+    }
+
+    /// `nil` if flags changed since the eligible were counted.
+    private func endpoint(ofRank rank: Int, where isEligible: (Int) -> Bool) -> Int? {
+        var left = rank
+        var last: Int?
+        for index in 0..<count where isEligible(index) {
+            if left == 0 { return index }
+            left -= 1
+            last = index
+        }
+        return last
+    }
+}

@@ -1,0 +1,58 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+
+/// One attempt that the guard let through: a bulkhead permit, and the breaker's interest in how it goes.
+///
+/// The permit is held until the response is fully relayed; what the breaker wants to know is known earlier. So the events
+/// come one by one — `requestSent`, `headArrived`, then `report` — and only `report` (or letting the token go) frees the bulkhead.
+/// Letting it go without a report leaves no evidence but slowness that had already shown, and is dated with the latest
+/// instant that the guard has seen.
+public struct AttemptPermit: ~Copyable, Sendable {
+    let owner: Guard
+    private var call: CircuitBreaker.Call
+    /// Why an enforcing breaker would have refused this attempt (shadow mode, forced closed).
+    public let wouldRefuse: Reason?
+    private var holdsPermit = true
+
+    init(_ owner: Guard, _ call: CircuitBreaker.Call, wouldRefuse: Reason?) {
+        self.owner = owner
+        self.call = call
+        self.wouldRefuse = wouldRefuse
+    }
+
+    /// The request is fully sent, or, where it streams, its head is: the slow clock starts, or goes on.
+    public func requestSent(now: Instant) { if call.isFollowed { owner.requestSent(call, now: now) } }
+
+    /// We wait for the client's body: the slow clock stands still until `requestSent`.
+    public func requestWaits(now: Instant) { if call.isFollowed { owner.requestWaits(call, now: now) } }
+
+    /// The response head came: the call was fast or slow, and a half-open permit is settled by `outcome`; a failure counts at
+    /// once. `nil`: the head does not decide (gRPC with its status in trailers).
+    public mutating func headArrived(_ outcome: Outcome? = nil, retryAfterNanoseconds: Int64? = nil, now: Instant) {
+        if call.isFollowed { owner.headArrived(call, outcome, retryAfter: retryAfterNanoseconds, now: now) }
+    }
+
+    /// The outcome is known, but the connection is not free yet: the breaker is told, and the bulkhead permit stays.
+    public mutating func settle(_ outcome: Outcome, retryAfterNanoseconds: Int64? = nil, now: Instant) {
+        if call.isFollowed { owner.settle(call, outcome, retryAfter: retryAfterNanoseconds, now: now) }
+        call = .unfollowed
+    }
+
+    /// The attempt is over: the breaker is told, the permit goes to the next waiter.
+    public consuming func report(_ outcome: Outcome, retryAfterNanoseconds: Int64? = nil, now: Instant) {
+        holdsPermit = false
+        owner.report(call, outcome, retryAfter: retryAfterNanoseconds, now: now)
+    }
+
+    deinit { if holdsPermit { owner.discard(call) } }
+}
+
+/// The guard's answer to an attempt.
+public enum Admission: ~Copyable, Sendable {
+    case admitted(AttemptPermit)
+    /// The bulkhead is full and its queue has room: call `Guard.wait`.
+    case mustWait
+    case refused(Refusal)
+}

@@ -1,0 +1,16 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+/// The right to have one exchange with the upstream under way, from a grant out of the queue to `Guard.reserve`. Letting it
+/// go gives it back, and it goes to the next waiter.
+public struct BulkheadPermit: ~Copyable, Sendable {
+    let owner: Guard
+    private var isHeld = true
+
+    init(_ owner: Guard) { self.owner = owner }
+
+    /// Makes the permit another token's. `discard` is refused where a class reference is stored, hence the flag.
+    consuming func handOver() { isHeld = false }
+
+    deinit { if isHeld { owner.returnBulkheadPermit() } }
+}

@@ -1,0 +1,145 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+
+/// All that a guard's lock protects. Its methods are the locked steps: each is short, runs no foreign code and drops no token.
+struct GuardState: Sendable {
+    /// What a step decided; turned into tokens outside the lock.
+    enum Step {
+        case admitted(CircuitBreaker.Call, wouldRefuse: Reason?)
+        case mustWait
+        case refused(Refusal)
+    }
+
+    enum Joined {
+        case granted
+        case waiting(WaitTicket)
+        case refused(Refusal)
+    }
+
+    var breaker: CircuitBreaker
+    var bulkhead: BulkheadState<any PermitWaiter>
+    var budget: RetryBudget
+    var counters = GuardCounters()
+    let draw: Draw
+    /// The latest instant seen: what is given back without an instant is dated with it.
+    var latest = Instant.origin
+    /// Whether some thread is telling waiters; it will also tell those that are decided on meanwhile.
+    var isDelivering = false
+
+    init(_ settings: GuardSettings, draw: Draw, identity: UInt64) {
+        bulkhead = BulkheadState(settings.bulkhead)
+        breaker = CircuitBreaker(
+            settings.breaker, perTry: settings.timeouts.perTry, expectedCalls: min(bulkhead.permits, 4_096), draw: draw,
+            identity: identity)
+        budget = RetryBudget(settings.retries.budget, permits: bulkhead.permits)
+        self.draw = draw
+        noteOccupancy()
+    }
+
+    // MARK: Steps
+
+    /// Breaker peek, bulkhead permit, breaker reserve: since it is one step, the peek's answer holds for the reserve.
+    mutating func admit(now: Instant, request: UInt64, isFirstAttempt: Bool) -> Step {
+        see(now)
+        if let refusal = breaker.peek(now: latest, request: request, isFirstAttempt: isFirstAttempt) { return refuse(refusal) }
+        switch bulkhead.take(now: latest) {
+        case .mustWait: return .mustWait
+        case .full: return refuse(full(request))
+        case .granted:
+            noteOccupancy()
+            return reserve(request, isFirstAttempt)
+        }
+    }
+
+    mutating func join(_ waiter: any PermitWaiter, now: Instant, expiry: Instant) -> Joined {
+        see(now)
+        switch bulkhead.join(waiter, now: latest, expiry: expiry) {
+        case .granted:
+            noteOccupancy()
+            return .granted
+        case .waiting(let ticket):
+            counters.queued += 1
+            return .waiting(ticket)
+        case .full:
+            let refusal = full(0)
+            counters.count(refusal.reason)
+            return .refused(refusal)
+        }
+    }
+
+    /// The breaker is asked for one who holds a bulkhead permit already, which goes on if it refuses.
+    mutating func reserve(now: Instant, request: UInt64, isFirstAttempt: Bool) -> Step {
+        see(now)
+        return reserve(request, isFirstAttempt)
+    }
+
+    mutating func report(_ call: CircuitBreaker.Call, _ outcome: Outcome, retryAfter: Int64?, now: Instant) {
+        see(now)
+        if call.isFollowed { breaker.report(call, outcome, retryAfterNanoseconds: retryAfter, now: latest) }
+        release()
+    }
+
+    mutating func discard(_ call: CircuitBreaker.Call) {
+        if call.isFollowed { breaker.discard(call, now: latest) }
+        release()
+    }
+
+    mutating func release() {
+        bulkhead.release(now: latest)
+        noteOccupancy()
+    }
+
+    mutating func see(_ now: Instant) {
+        if now > latest { latest = now }
+    }
+
+    /// The next waiter to tell, for the thread that took on telling. Nobody left: it is done.
+    mutating func nextDelivery() -> BulkheadState<any PermitWaiter>.Delivery? {
+        guard let delivery = bulkhead.nextDelivery() else {
+            isDelivering = false
+            return nil
+        }
+        if let reason = delivery.refusal { counters.count(reason) } else { counters.grantedFromQueue += 1 }
+        return delivery
+    }
+
+    /// Whether the caller has to tell waiters now. At most one thread does at a time, so that a waiter that gives its
+    /// permit back at once makes a loop and not a recursion as deep as the queue.
+    mutating func takesOnDelivery() -> Bool {
+        guard bulkhead.hasDeliveries && !isDelivering else { return false }
+        isDelivering = true
+        return true
+    }
+
+    // MARK: Inside
+
+    private mutating func reserve(_ request: UInt64, _ isFirstAttempt: Bool) -> Step {
+        switch breaker.admit(now: latest, request: request, isFirstAttempt: isFirstAttempt) {
+        case .admitted(let call, let wouldRefuse):
+            counters.admitted += 1
+            if wouldRefuse != nil { counters.wouldRefuse += 1 }
+            return .admitted(call, wouldRefuse: wouldRefuse)
+        case .refused(let refusal):
+            release()
+            return refuse(refusal)
+        }
+    }
+
+    private mutating func refuse(_ refusal: Refusal) -> Step {
+        counters.count(refusal.reason)
+        return .refused(refusal)
+    }
+
+    /// Retry-After of one to two seconds: enough for the crowd to disperse, drawn so that it does not come back together.
+    func full(_ request: UInt64) -> Refusal { Refusal(.bulkheadFull, retryAfterNanoseconds: retryAfter(request)) }
+
+    func retryAfter(_ request: UInt64) -> Int64 {
+        1_000_000_000 + Int64(draw.below(1_000_000_000, request: request, .retryAfterJitter))
+    }
+
+    mutating func noteOccupancy() {
+        breaker.bulkheadChanged(permitsInUse: bulkhead.inUse, permits: bulkhead.permits)
+    }
+}
