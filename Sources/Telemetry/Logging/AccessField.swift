@@ -14,7 +14,7 @@ package enum AccessField: Int, CaseIterable, Sendable {
     case `protocol`
     case method
     case host
-    /// Written by `AccessLog.target`, which knows what to do with the query.
+    /// Written by `AccessLine.target`, which knows what to do with the query.
     case path
     case status
     case reason
@@ -91,11 +91,9 @@ package enum AccessField: Int, CaseIterable, Sendable {
         }
     }
 
-    /// Stands in the common part of a text line, so not in its tail.
-    var isInCommonPart: Bool {
-        switch self {
-        case .client, .method, .path, .protocol, .status, .bytesOut, .userAgent: true
-        default: false
-        }
-    }
+    var bit: UInt32 { 1 << UInt32(rawValue) }
+
+    /// The fields that stand in the common part of a text line, so not in its tail.
+    static let commonPart = [AccessField.client, .method, .path, .protocol, .status, .bytesOut, .userAgent]
+        .reduce(0 as UInt32) { $0 | $1.bit }
 }

@@ -1,7 +1,7 @@
 // Holdfast
 // SPDX-License-Identifier: Apache-2.0
 
-package import Core
+public import Core
 
 /// How long something took, counted for each reactor in fine log-linear buckets (for quantiles) and in the buckets that
 /// Prometheus is shown.
@@ -9,14 +9,14 @@ package import Core
 /// Written without lock by one thread a shard and read by the scraper at any time, which no histogram built on an `Array`
 /// allows; so this is an HDR histogram's bucket scheme over `MetricSlot`, and not the HdrHistogram package. One record is
 /// three single-writer additions.
-@frozen package struct LatencyHistogram: Sendable {
+@frozen public struct LatencyHistogram: Sendable {
     @usableFromInline let slot: MetricSlot
 
     init(slot: MetricSlot) { self.slot = slot }
 
     /// Counts one value; negative counts as 0. Only the thread of reactor `shard` may call this.
     @inlinable @inline(__always)
-    package func record(nanoseconds: Int64, shard: Int) {
+    public func record(nanoseconds: Int64, shard: Int) {
         let value = UInt64(max(nanoseconds, 0))
         slot.add(1, shard: shard, word: LatencyBuckets.fineIndex(value))
         slot.add(1, shard: shard, word: LatencyBuckets.fineCount &+ LatencyBuckets.coarseIndex(value))
@@ -25,7 +25,7 @@ package import Core
 
     /// Counts the time from `start` to `end`.
     @inlinable @inline(__always)
-    package func record(from start: Instant, to end: Instant, shard: Int) {
+    public func record(from start: Instant, to end: Instant, shard: Int) {
         record(nanoseconds: end.nanoseconds(since: start), shard: shard)
     }
 

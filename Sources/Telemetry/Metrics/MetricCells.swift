@@ -1,7 +1,7 @@
 // Holdfast
 // SPDX-License-Identifier: Apache-2.0
 
-package import Synchronization
+public import Synchronization
 
 import Core
 import Glibc
@@ -73,7 +73,7 @@ private enum MetricPages {
 }
 
 /// One series' slot in every shard: what a counter, a gauge and a histogram have in common. Sixteen bytes, copied freely.
-@safe @frozen package struct MetricSlot: @unchecked Sendable {
+@safe @frozen public struct MetricSlot: @unchecked Sendable {
     // Sendable: the memory is never unmapped and holds atomics only.
     @usableFromInline let base: UnsafeMutablePointer<Atomic<UInt64>>
     /// Reactor shards; the region after them is for every other thread.
