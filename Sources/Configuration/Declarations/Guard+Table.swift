@@ -48,7 +48,7 @@ extension BreakerSettings {
         [
             Field("disabled", \.disabled, .boolean, "No measuring, no refusing."),
             Field("mode", \.mode, .choice, "Whether a trip refuses requests, or is only reported."),
-            Field("window", \.window, .window, initial: Window.text(BreakerSettings().window), "The outcomes it looks at. A bare duration is the time of a hybrid."),
+            Field("window", \.window, .window, "The outcomes it looks at. A bare duration is the time of a hybrid."),
             Field("minimum_calls", \.minimumCalls, .integer(1...100_000), "Outcomes needed before a rate is judged."),
             Field("failure_rate", \.failureRate, .share(1...10_000), "Share of failures that opens it."),
             Field("slow_call", \.slowCall, Kind.duration(TimeoutSettings.limit).orOff(), "A call without response head after this long is slow."),
@@ -131,7 +131,9 @@ extension Kind where Value == BreakerSettings.Window {
                 }
             }
         ).kind(Window.Draft()).map({ Window($0) }, back: { _ in nil })
-        return bare.or(mapping: table)
+        var either = bare.or(mapping: table)
+        either.text = Window.text
+        return either
     }
 }
 
@@ -182,7 +184,10 @@ extension Kind where Value == RetrySettings.Condition {
         let words = Reason.allCases.map(\.rawValue)
         let prefixes = Set(words.flatMap { word in word.indices.filter { word[$0] == "." }.map { String(word[..<$0]) } } + words)
         return .scalar(
-            .scalar(.string, pattern: "^([a-z0-9_.]+|[45][0-9][0-9])$", meaning: "reason word or status"),
+            .either([
+                .scalar(.string, pattern: "^[a-z0-9_.]+$", meaning: "reason word"),
+                .scalar(.integer, minimum: 400, maximum: 599, meaning: "status"),
+            ]),
             expected: "a reason such as connect or reset.before_headers, or a status from 400 to 599",
             text: { condition in
                 switch condition {

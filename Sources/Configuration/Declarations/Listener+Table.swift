@@ -20,7 +20,7 @@ extension Configuration.Listener {
                         reader.claim("listener address", address, at: node.position)
                     }, required: true, "Where it listens: one socket a reactor, so that the kernel spreads the connections."),
                 Field(
-                    "tls", \.tls, Configuration.ListenerTLS.table.kind(Configuration.ListenerTLS()).optional(none: nil),
+                    "tls", \.tls, Configuration.ListenerTLS.table.kind(Configuration.ListenerTLS()).optional(none: "none"),
                     "How it speaks TLS. Without it: HTTP/1.1 in clear."),
                 Field("http2", \.http2, Configuration.HTTP2.table.kind(Configuration.HTTP2()), "What HTTP/2 clients are told."),
                 Field("forwarded", \.forwarded, Configuration.Forwarded.table.kind(Configuration.Forwarded()), "Which fields tell upstreams about the client."),

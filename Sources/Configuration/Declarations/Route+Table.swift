@@ -159,7 +159,7 @@ extension Configuration.Answer {
             name: "Answer", documentation: "An answer that the gateway gives by itself.",
             fields: [
                 Field("status", \.status, .integer(200...599), "Its status."),
-                Field("headers", \.headers, .fields, "Its fields; without `content-type` a body is `text/plain; charset=utf-8`."),
+                Field("headers", \.headers, .fields, initial: "none", "Its fields; without `content-type` a body is `text/plain; charset=utf-8`."),
                 Field("body", \.body, .text(meaning: "text", expected: "text"), initial: "empty", "Its body."),
             ])
     }
@@ -170,7 +170,8 @@ extension Configuration.TimeoutOverrides {
         let limit = Kind<Duration>.duration(TimeoutSettings.limit).orOff().map(
             { Optional($0.map { Configuration.TimeLimit.after($0) } ?? .off) }, back: { $0?.duration })
         var inherited = limit
-        inherited.text = { _ in "the upstream's" }
+        inherited.text = { _ in nil }
+        inherited.words = { _ in "the upstream's" }
         return Table(
             name: "Route timeouts", documentation: "Timeouts of one route in place of the upstream's; the keys mean the same there.",
             fields: [

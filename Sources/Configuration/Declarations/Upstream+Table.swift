@@ -39,7 +39,7 @@ extension Configuration.Upstream {
                     "protocol", \.wireProtocol, .choice,
                     "HTTP/1.1, HTTP/2, or what ALPN settles over TLS (in clear: HTTP/1.1). gRPC needs `h2`, or `auto` over TLS."),
                 Field(
-                    "tls", \.tls, Configuration.UpstreamTLS.table.kind(Configuration.UpstreamTLS()).optional(none: nil),
+                    "tls", \.tls, Configuration.UpstreamTLS.table.kind(Configuration.UpstreamTLS()).optional(none: "none"),
                     "How it speaks TLS. Without it: in clear. `{}` is TLS with the system's authorities."),
                 Field("guard", \.guardSettings, GuardSettings.table.kind(GuardSettings()), "What protects it, and the gateway from it."),
                 Field("balance", \.balance, .choice, "How an endpoint is chosen: in turn, or the less busy of two drawn at random."),
@@ -90,7 +90,7 @@ extension Configuration.UpstreamTLS {
                         problem: { Words.isHostName($0) ? nil : "is no host name" }
                     ).optional(none: "the endpoint's address"), "The name that is sent, and that the certificate must have."),
                 Field("verify", \.verify, .boolean, "Whether chain and name are verified. Without it anybody on the way can read and change everything."),
-                Field("client_certificate", \.clientCertificate, Configuration.Certificate.kind.optional(none: nil), "What the gateway shows when it is asked."),
+                Field("client_certificate", \.clientCertificate, Configuration.Certificate.kind.optional(none: "none"), "What the gateway shows when it is asked."),
                 Field("min_version", \.minimumVersion, .choice, "Oldest version of TLS."),
             ])
     }

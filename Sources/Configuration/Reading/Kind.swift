@@ -7,8 +7,10 @@ struct Kind<Value> {
     var shape: Shape
     /// `nil` after at least one complaint.
     var read: (YAML, inout Reader) -> Value?
-    /// `nil`: not worth writing.
+    /// `nil`: there is no way to write it.
     var text: (Value) -> String?
+    /// What is said of a default that cannot be written.
+    var words: (Value) -> String? = { _ in nil }
 }
 
 /// Why a scalar was refused: the end of a sentence that begins with the value.
@@ -44,27 +46,30 @@ extension Kind {
 
     /// The same values in another type.
     func map<Other>(_ forward: @escaping (Value) -> Other, back: @escaping (Other) -> Value?) -> Kind<Other> {
-        let (read, text) = (self.read, self.text)
-        return Kind<Other>(shape: shape, read: { node, reader in read(node, &reader).map(forward) }, text: { back($0).flatMap(text) })
+        let (read, text, words) = (self.read, self.text, self.words)
+        return Kind<Other>(
+            shape: shape, read: { node, reader in read(node, &reader).map(forward) }, text: { back($0).flatMap(text) },
+            words: { back($0).flatMap(words) })
     }
 
-    /// A value that has no way to be written as "none"; `none` is what the reference page says of the default.
+    /// A value that has no way to be written as "none"; `none` is what is said of that default.
     func optional(none: String?) -> Kind<Value?> {
-        let text = self.text
+        let words = self.words
         var result: Kind<Value?> = map({ $0 }, back: { $0 })
-        result.text = { $0.map(text) ?? none }
+        result.words = { $0.map(words) ?? none }
         return result
     }
 
     /// A value or `off`.
     func orOff() -> Kind<Value?> {
-        let (read, text) = (self.read, self.text)
+        let (read, text, words) = (self.read, self.text, self.words)
         return Kind<Value?>(
             shape: .either([shape, .choice(["off"])]),
             read: { node, reader in
                 if node.isOff { return .some(nil) }
-                return read(node, &reader)
-            }, text: { $0.map(text) ?? "off" })
+                // Not `return read(…)`: what did not read would be promoted to `off`.
+                return read(node, &reader).map { .some($0) }
+            }, text: { $0.map(text) ?? "off" }, words: { $0.flatMap(words) })
     }
 
     /// Adds a rule to a kind.

@@ -22,7 +22,7 @@ indirect enum Shape {
         switch self {
         case .scalar(_, _, _, _, let meaning): meaning
         case .choice(let words): words.map { "`" + $0 + "`" }.joined(separator: ", ")
-        case .list(let element, let least): "list of " + element.meaning + (least > 0 ? ", at least \(least)" : "")
+        case .list(let element, let least): "list" + (least > 0 ? ", at least \(least): " : ": ") + element.meaning
         case .names(let element, _, let meaning): "mapping of \(meaning) to " + element.meaning
         case .object(let object): "[\(object.name)](#\(object.anchor))"
         case .either(let shapes): shapes.map(\.meaning).joined(separator: ", or ")
@@ -43,12 +43,20 @@ indirect enum Shape {
 
 /// What a mapping with fixed keys may hold.
 struct ObjectShape {
+    /// A default.
+    enum Initial {
+        /// As it would be written.
+        case written(String)
+        /// What is said of one that cannot be written.
+        case told(String)
+    }
+
     struct Row {
         var key: String
         var shape: Shape
         var isRequired: Bool
-        /// As it would be written; `nil`: a table whose keys have their own, or nothing.
-        var defaultText: String?
+        /// `nil`: there is none.
+        var initial: Initial?
         var documentation: String
     }
 
@@ -61,6 +69,6 @@ struct ObjectShape {
     /// Whether keys that begin with `x-` are left alone.
     var allowsExtensions: Bool
 
-    /// The heading's anchor in Markdown.
-    var anchor: String { name.lowercased().split(separator: " ").joined(separator: "-") }
+    /// The heading's anchor in Markdown, and the name of the definition in the schema.
+    var anchor: String { String(name.lowercased().compactMap { $0 == " " ? "-" : $0 == "/" ? nil : $0 }) }
 }

@@ -8,7 +8,7 @@ struct Field<Root> {
     let read: (YAML, inout Reader, inout Root) -> Void
     let row: (Root) -> ObjectShape.Row
 
-    /// `initial`: what the reference page says is the default when the model's own value does not say it.
+    /// `initial`: what is said of the default when the model's own value does not say it.
     init<Value>(
         _ key: String, _ path: WritableKeyPath<Root, Value>, _ kind: Kind<Value>, required: Bool = false, initial: String? = nil,
         _ documentation: String
@@ -21,8 +21,12 @@ struct Field<Root> {
         row = { root in
             ObjectShape.Row(
                 key: key, shape: kind.shape, isRequired: required,
-                defaultText: required ? nil : initial ?? kind.text(root[keyPath: path]), documentation: documentation)
+                initial: required ? nil : initial.map { .told($0) } ?? Field.initial(of: root[keyPath: path], kind), documentation: documentation)
         }
+    }
+
+    private static func initial<Value>(of value: Value, _ kind: Kind<Value>) -> ObjectShape.Initial? {
+        kind.text(value).map { .written($0) } ?? kind.words(value).map { .told($0) }
     }
 
     /// Keys that the file holds one level down and the model does not.
@@ -37,7 +41,7 @@ struct Field<Root> {
             if let changed = table.read(node, &reader, from: root) { root = changed }
         }
         row = { root in
-            ObjectShape.Row(key: key, shape: table.shape(root), isRequired: false, defaultText: nil, documentation: documentation)
+            ObjectShape.Row(key: key, shape: table.shape(root), isRequired: false, initial: .told("its own"), documentation: documentation)
         }
     }
 
@@ -45,7 +49,7 @@ struct Field<Root> {
         self.key = key
         isRequired = false
         read = { node, reader, _ in reader.complain(at: node.position, reason) }
-        row = { _ in ObjectShape.Row(key: key, shape: .refused, isRequired: false, defaultText: nil, documentation: reason) }
+        row = { _ in ObjectShape.Row(key: key, shape: .refused, isRequired: false, initial: nil, documentation: reason) }
     }
 
     /// A key of a later version: known, so that it gets a better answer than "unknown key".
@@ -74,7 +78,7 @@ struct Table<Root> {
 
     /// This table as a kind of value that starts from `initial`.
     func kind(_ initial: Root) -> Kind<Root> {
-        Kind(shape: shape(initial), read: { node, reader in read(node, &reader, from: initial) }, text: { _ in nil })
+        Kind(shape: shape(initial), read: { node, reader in read(node, &reader, from: initial) }, text: { _ in nil }, words: { _ in "its own" })
     }
 
     /// Reads a mapping; `nil` if it is none or lacks a required key. What could not be read keeps its value in `initial`.
