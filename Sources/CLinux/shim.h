@@ -3,9 +3,8 @@
 
 // The few kernel calls and macros that Glibc's module hides from Swift.
 #pragma once
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+// No _GNU_SOURCE: Glibc's module is built without it, and a type that both see differently (fd_set) stops the compiler. What is
+// needed of GNU's own calls is declared here.
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -21,6 +20,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+extern int accept4(int listener, struct sockaddr *address, socklen_t *length, int flags);
+extern int pthread_setname_np(pthread_t thread, const char *name);
+extern int sched_getaffinity(pid_t pid, size_t size, cpu_set_t *set);
 
 /// Ignores SIGPIPE for the whole process: SIG_IGN is a macro with a cast, which Swift does not import.
 static inline void holdfast_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
