@@ -4,9 +4,9 @@
 /// Scans that look at sixteen bytes at a time: where the parts of a head end is decided by what its bytes are, so these
 /// loops are the parser's speed.
 ///
-/// Each is arithmetic on two words of eight octets whose high bits then mark the hits (Warren, "Hacker's Delight", 6-1). A borrow
-/// can mark only octets *above* a true hit of the same word, and the first hit is all that is used. This way and not by
-/// comparing `SIMD16` lanes, because Swift 6.3 makes a loop over the lanes of those.
+/// Each is arithmetic on two words of eight octets whose high bits then mark the hits (Warren, "Hacker's Delight", 6-1). No sum or
+/// difference goes beyond its octet, so the marks are exact. This way and not by comparing `SIMD16` lanes, because Swift
+/// 6.3 makes a loop over the lanes of those.
 extension Span<UInt8> {
     /// The first byte at or after `start` that `hits` marks, or `count`.
     @inline(__always)
@@ -100,22 +100,22 @@ extension Octets {
     @inline(__always) static var highs: Octets { all(0x80) }
     @inline(__always) static var lows: Octets { all(0x7f) }
 
-    /// Marks the octets below `limit` (at most 128), up to the first of each word at least.
+    /// Marks the octets below `limit`, which is at most 128.
     @inline(__always)
     func below(_ limit: UInt64) -> Octets {
-        let difference: Octets = self &- Octets.all(limit)
-        return difference & (self ^ .highs) & .highs
+        let difference: Octets = (self | .highs) &- Octets.all(limit)
+        return (difference | self) & .highs ^ .highs
     }
 
-    /// Marks the octets equal to an ASCII character, up to the first of each word at least.
+    /// Marks the octets equal to an ASCII character.
     @inline(__always)
     func equal(to octet: UInt64) -> Octets {
         let other: Octets = self ^ Octets.all(octet)
-        let difference: Octets = other &- Octets.all(1)
-        return difference & (other ^ .highs) & .highs
+        let sum: Octets = (other & .lows) &+ .lows
+        return (sum | other) & .highs ^ .highs
     }
 
-    /// Marks exactly the ASCII letters: no sum goes beyond its octet.
+    /// Marks the ASCII letters.
     @inline(__always)
     var letters: Octets {
         let folded: Octets = (self & .lows) | Octets.all(0x20)

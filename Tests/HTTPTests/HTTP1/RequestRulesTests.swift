@@ -111,6 +111,8 @@ struct RequestRulesTests {
         Row("value", "GET / HTTP/1.1⏎Host: a⏎X: a\u{7f}b⏎⏎", "failure request.malformed: control character in a field value"),
         Row("value", "GET / HTTP/1.1⏎Host: a⏎X:→ a→b  → ⏎Y:⏎Z: ⏎W:é⏎⏎", "GET / http11 to a none keep [x: a\\x9b] [y: ] [z: ] [w: \\xc3\\xa9] | end"),
 
+        Row("value", "GET / HTTP/1.1⏎Host: a⏎X: a→ → →b⏎⏎", "GET / http11 to a none keep [x: a\\x9 \\x9 \\x9b] | end"),
+
         // Request lines.
         Row("line", "GET  / HTTP/1.1⏎Host: a⏎⏎", "failure request.malformed: not a version of HTTP that is spoken here"),
         Row("line", "GET / HTTP/1.1 ⏎Host: a⏎⏎", "failure request.malformed: request line does not end after its version"),
