@@ -8,7 +8,7 @@ import Glibc
 /// or a terminal.
 ///
 /// Each producer has a `LogLane`; what does not fit there is dropped and counted. Lines appear within `gatherTime`.
-/// `close(within:)` writes what is left, for a bounded time.
+/// `close(within:)` writes what is left, for a bounded time; a sink that is let go without it may lose its last lines.
 package final class LogSink: Sendable {
     package enum Target: Sendable, Equatable {
         case standardOutput

@@ -133,7 +133,9 @@ final class LogWriter: @unchecked Sendable {
                 for lane in lanes { discard(lane, to: lane.published) }
                 break
             }
-            if !hasWritten && waiting.isEmpty { bell.wait(nanoseconds: nil) { hasOrders || hasLines { $0.published > $0.consumed } } }
+            if !hasWritten && waiting.isEmpty {
+                bell.wait(nanoseconds: nil) { hasOrders || hasLines { $0.published > $0.consumed } }
+            }
             if gatherNanoseconds > 0 && !hasOrders {
                 bell.wait(nanoseconds: gatherNanoseconds) { hasOrders || hasLines { $0.isMoreThanHalfFull } }
             }

@@ -26,9 +26,11 @@ extension MetricsRegistry {
         gauge("process_virtual_memory_bytes", help: "Virtual memory in bytes.") {
             ProcessStatus.read()?.virtualBytes ?? .nan
         }
-        counter("process_cpu_seconds_total", help: "CPU time spent, user and system, in seconds.", seconds: {
-            ProcessStatus.read()?.cpuSeconds ?? .nan
-        })
+        counter(
+            "process_cpu_seconds_total", help: "CPU time spent, user and system, in seconds.",
+            seconds: {
+                ProcessStatus.read()?.cpuSeconds ?? .nan
+            })
         gauge("process_threads", help: "Threads of the process.") { ProcessStatus.read()?.threads ?? .nan }
         gauge("process_open_fds", help: "Open file descriptors.") { ProcessStatus.openDescriptors() ?? .nan }
         gauge("process_max_fds", help: "Limit on open file descriptors.") { ProcessStatus.descriptorLimit() ?? .nan }

@@ -156,7 +156,8 @@ import Testing
     /// Case E22. Every field that holds a peer's bytes, with every payload, in both formats: one line, and nothing in it
     /// that its reader would take for something else.
     @Test(arguments: [
-        ("cr", "a\rb"), ("lf and a forged line", "a\"\n{\"level\":\"info\"}"), ("crlf", "a\r\n203.0.113.9 - - [x] \"GET / HTTP/1.1\" 200"),
+        ("cr", "a\rb"), ("lf and a forged line", "a\"\n{\"level\":\"info\"}"),
+        ("crlf", "a\r\n203.0.113.9 - - [x] \"GET / HTTP/1.1\" 200"),
         ("esc", "\u{1B}[2J\u{1B}]0;x\u{7}"), ("quote", "\",\"status\":200,\"x\":\""), ("backslash at the end", "a\\"),
         ("u2028", "a\u{2028}b\u{2029}c"), ("nul", "a\0b"), ("percent", "/%0a%0d%00"), ("tail", "x\" reason=none status=200"),
         ("bidi", "\u{202E}x\u{2066}"), ("c1", "\u{9B}2J\u{85}"), ("long", String(repeating: "A\"\n", count: 350_000)),
@@ -165,7 +166,9 @@ import Testing
         try check(Array(payload.utf8), name: name, isUTF8: true)
     }
 
-    @Test(arguments: [[0xFF, 0xFE], [0xC3], [0xC3, 0x0A], [0xE2, 0x80], [0xED, 0xA0, 0x80, 0x22], [0xF5, 0x5C, 0x22, 0x0A]] as [[UInt8]])
+    @Test(
+        arguments: [[0xFF, 0xFE], [0xC3], [0xC3, 0x0A], [0xE2, 0x80], [0xED, 0xA0, 0x80, 0x22], [0xF5, 0x5C, 0x22, 0x0A]]
+            as [[UInt8]])
     func invalidUTF8ForgesNoLine(payload: [UInt8]) throws {
         try check(payload, name: "\(payload)", isUTF8: false)
     }
@@ -192,7 +195,10 @@ import Testing
                     #expect(object["status"] as? Int == 200, note)
                     if isUTF8 {
                         let value = object[String(describing: field.word)] as? String
-                        let expected = payload.count > 1_024 ? String(decoding: payload.prefix(1_024), as: UTF8.self) + "…" : String(decoding: payload, as: UTF8.self)
+                        let expected =
+                            payload.count > 1_024
+                            ? String(decoding: payload.prefix(1_024), as: UTF8.self) + "…"
+                            : String(decoding: payload, as: UTF8.self)
                         #expect(value.map { Array($0.utf8) } == Array(expected.utf8), note)
                     }
                 } else {

@@ -38,11 +38,13 @@ import Testing
         Row(#"say "hi" \ o"#, #"say \"hi\" \\ o"#, #"say \x22hi\x22 \x5c o"#, #"say\x20\x22hi\x22\x20\x5c\x20o"#),
         Row("%0a%0d", "%0a%0d", "%0a%0d", "%0a%0d"),
         Row("a=b;c,d'", "a=b;c,d'", "a=b;c,d'", #"a\x3db\x3bc\x2cd\x27"#),
-        Row("grüße 漢字 😀", "grüße 漢字 😀", "grüße 漢字 😀",
+        Row(
+            "grüße 漢字 😀", "grüße 漢字 😀", "grüße 漢字 😀",
             #"gr\xc3\xbc\xc3\x9fe\x20\xe6\xbc\xa2\xe5\xad\x97\x20\xf0\x9f\x98\x80"#),
         Row("\u{2028}\u{2029}", #"\u2028\u2029"#, #"\xe2\x80\xa8\xe2\x80\xa9"#, #"\xe2\x80\xa8\xe2\x80\xa9"#),
         Row("\u{85}\u{9B}31m", #"\u0085\u009b31m"#, #"\xc2\x85\xc2\x9b31m"#, #"\xc2\x85\xc2\x9b31m"#),
-        Row("\u{202E}gpj\u{FEFF}\u{200B}", #"\u202egpj\ufeff\u200b"#, #"\xe2\x80\xaegpj\xef\xbb\xbf\xe2\x80\x8b"#,
+        Row(
+            "\u{202E}gpj\u{FEFF}\u{200B}", #"\u202egpj\ufeff\u200b"#, #"\xe2\x80\xaegpj\xef\xbb\xbf\xe2\x80\x8b"#,
             #"\xe2\x80\xaegpj\xef\xbb\xbf\xe2\x80\x8b"#),
         // Not UTF-8: a stray continuation, an overlong slash, a surrogate, beyond U+10FFFF, cut at the end, bytes never used.
         Row([0x61, 0x80, 0x62], #"a\ufffdb"#, #"a\x80b"#, #"a\x80b"#),

@@ -42,7 +42,9 @@ import Testing
     }
 
     @Test func longValuesAreCut() throws {
-        let told = try lines(.info) { $0.info("c", String(repeating: "m", count: 5_000), [("k", String(repeating: "v", count: 5_000))]) }
+        let told = try lines(.info) {
+            $0.info("c", String(repeating: "m", count: 5_000), [("k", String(repeating: "v", count: 5_000))])
+        }
         #expect(told.utf8.count < 4_300 && told.contains("m… k=v") && told.hasSuffix("v…\n"))
     }
 }

@@ -85,9 +85,11 @@ import Testing
     }
 
     @Test func theCheckerItselfRefusesWhatIsWrong() {
-        for bad in ["x 1", "x 1\n", "# HELP x h\n# TYPE x gauge\ny 1\n", "# HELP x h\n# TYPE x gauge\nx{a=\"1} 1\n",
+        for bad in [
+            "x 1", "x 1\n", "# HELP x h\n# TYPE x gauge\ny 1\n", "# HELP x h\n# TYPE x gauge\nx{a=\"1} 1\n",
             "# HELP x h\n# TYPE x gauge\nx one\n", "# HELP x h\n# TYPE x gauge\nx 1\nx 2\n",
-            "# HELP h h\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n"] {
+            "# HELP h h\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n",
+        ] {
             #expect(throws: PrometheusChecker.Complaint.self) { try PrometheusChecker(bad) }
         }
     }
