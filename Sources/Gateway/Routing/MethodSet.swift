@@ -21,8 +21,10 @@ extension RouteTable {
     /// The set with the request's method alone. A method that no rule names has `Method.other`'s bit, which only rules for
     /// every method have.
     func methodSet(of head: RequestHead) -> MethodSet {
-        if head.method != .other { return MethodSet(bits: 1 << UInt64(head.method.rawValue)) }
-        return head.withBytes(head.methodText) { name in
+        let method = head.method
+        guard case .other = method else { return MethodSet(bits: 1 << UInt64(method.rawValue)) }
+        if extensionMethods.isEmpty { return MethodSet(bits: 1 << UInt64(Method.other.rawValue)) }
+        return head.reading(head.methodText) { name in
             for i in extensionMethods.indices {
                 let known = extensionMethods[i]
                 if name.equals(known.span) { return MethodSet(bits: 1 << (MethodSet.firstExtension + UInt64(i))) }

@@ -1,6 +1,7 @@
 // Holdfast
 // SPDX-License-Identifier: Apache-2.0
 
+import Core
 package import HTTP
 
 /// Brings a request's path into the one spelling that is matched *and* forwarded, or refuses it (case A15).
@@ -37,7 +38,7 @@ package enum RequestPath {
     /// the end of the head's arena. `*` (for OPTIONS, RFC 9112 §3.2.4) stays.
     package static func normalise(_ head: RequestHead, emptySegments: EmptySegments = .merge) -> Outcome {
         let path = head.path
-        switch head.withBytes(path, { scan($0) }) as Scan {
+        switch head.reading(path, { scan($0) }) {
         case .normal:
             return .normal
         case .refused:
@@ -46,7 +47,7 @@ package enum RequestPath {
             var outcome = Outcome.refused
             unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: capacity) { scratch in
                 var out = unsafe OutputSpan(buffer: scratch, initializedCount: 0)
-                outcome = head.withBytes(path) { rewrite($0, emptySegments: emptySegments, into: &out) }
+                outcome = head.reading(path) { rewrite($0, emptySegments: emptySegments, into: &out) }
                 if outcome != .refused { head.path = head.fields.store(out.span) }
                 _ = unsafe out.finalize(for: scratch)
             }

@@ -38,17 +38,19 @@ enum RouteHash {
 
     /// Hashes a host's name; letters of either case give the same.
     static func host(_ name: Span<UInt8>) -> UInt64 {
+        let raw = unsafe name.bytes
         var hash = seed
+        var i = 0
+        while i &+ 8 <= name.count {
+            // In bounds by the loop's condition.
+            let word = UInt64(littleEndian: unsafe raw.unsafeLoadUnaligned(fromByteOffset: i, as: UInt64.self))
+            hash = mix(hash, word | 0x2020_2020_2020_2020)
+            i &+= 8
+        }
         var word: UInt64 = 0
-        var shift: UInt64 = 0
-        for i in name.indices {
-            word |= UInt64(name[i] | 0x20) << shift
-            shift += 8
-            if shift == 64 {
-                hash = mix(hash, word)
-                word = 0
-                shift = 0
-            }
+        while i < name.count {
+            word = word << 8 | UInt64(name[i] | 0x20)
+            i &+= 1
         }
         return mix(mix(hash, word), UInt64(name.count))
     }

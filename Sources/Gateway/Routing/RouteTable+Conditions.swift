@@ -31,17 +31,17 @@ extension RouteTable {
             let entry = head.fields.entries[i]
             if entry.isRemoved || entry.known != condition.known { continue }
             if condition.known == .other {
-                let same = head.fields.withBytes(entry.name) { equals($0, condition.name) }
+                let same = head.reading { equals($0, entry.name.bounds, condition.name) }
                 if !same { continue }
             }
             if !condition.hasValue { return true }
-            if head.fields.withValue(i, { equals($0, condition.value) }) { return true }
+            if head.reading({ equals($0, entry.value.bounds, condition.value) }) { return true }
         }
         return false
     }
 
     private func queryHolds(_ condition: CompiledCondition, _ head: RequestHead) -> Bool {
-        head.withBytes(head.query) { query in
+        head.reading(head.query) { query in
             var start = 0
             while start <= query.count {
                 var end = start

@@ -7,33 +7,42 @@ package import HTTP
 extension RouteTable {
     /// The route of a request whose path is normal (`RequestPath.normalise`). `hasEncodedSlash` is what that said.
     package func match(_ head: RequestHead, hasEncodedSlash: Bool = false) -> Outcome {
+        let path = head.path.bounds
+        let authority = head.authority.bounds
         var search = Search(method: methodSet(of: head))
-        let path = head.path.range
-        var host = head.withBytes(head.authority) { bestHost(of: $0) }
+        let route = head.reading { find(head, $0, path: path, authority: authority, search: &search) }
+        if route < 0 {
+            if hasEncodedSlash { return .encodedSlashRefused }
+            return search.allowed.isEmpty ? .none : .methodNotAllowed(allowed: search.allowed)
+        }
+        let compiled = routes[Int(route)]
+        if hasEncodedSlash && !compiled.allowsEncodedSlash { return .encodedSlashRefused }
+        let isPrefix = route == search.prefixRoute
+        return .route(
+            Match(
+                route: Int(route), captureCount: Int(compiled.parameterCount),
+                captures: isPrefix ? search.prefixCaptures : search.captures,
+                rest: Slice(offset: search.prefixEnd, length: isPrefix ? path.upperBound - search.prefixEnd : 0),
+                visited: search.visited))
+    }
+
+    /// The best route over all hosts that fit, or -1.
+    private func find(
+        _ head: RequestHead, _ bytes: Span<UInt8>, path: Range<Int>, authority: Range<Int>, search: inout Search
+    ) -> Int32 {
+        // `*` (OPTIONS) has no slash: it is the root, where only `/*` fits.
+        let hasSlash = !path.isEmpty && bytes[path.lowerBound] == RequestPath.slash
+        let start = hasSlash ? path.lowerBound : path.upperBound
+        var host = hosts.count == 1 ? 0 : bestHost(of: bytes.extracting(authority))
         while host >= 0 {
-            let found: Int32 = head.fields.arena.withReadable { bytes in
-                // `*` (OPTIONS) has no slash: it is the root, where only `/*` fits.
-                let start = head.path.isEmpty || bytes[path.lowerBound] == RequestPath.slash ? path.lowerBound : path.upperBound
-                return descend(
-                    from: hosts[Int(host)].root, at: start, end: path.upperBound, depth: 0, captured: 0,
-                    bytes: bytes, head: head, search: &search)
-            }
-            let route = found >= 0 ? found : search.prefixRoute
-            if route >= 0 {
-                let compiled = routes[Int(route)]
-                if hasEncodedSlash && !compiled.allowsEncodedSlash { return .encodedSlashRefused }
-                let rest = found >= 0 ? Slice.empty
-                    : Slice(offset: search.prefixEnd, length: path.upperBound - search.prefixEnd)
-                return .route(
-                    Match(
-                        route: Int(route), captureCount: Int(compiled.parameterCount),
-                        captures: found >= 0 ? search.captures : search.prefixCaptures, rest: rest,
-                        visited: search.visited))
-            }
+            let found = descend(
+                from: hosts[Int(host)].root, at: start, end: path.upperBound, depth: 0, captured: 0,
+                bytes: bytes, head: head, search: &search)
+            if found >= 0 { return found }
+            if search.prefixRoute >= 0 { return search.prefixRoute }
             host = hosts[Int(host)].next
         }
-        if hasEncodedSlash { return .encodedSlashRefused }
-        return search.allowed.isEmpty ? .none : .methodNotAllowed(allowed: search.allowed)
+        return -1
     }
 
     struct Search: ~Copyable {
@@ -77,9 +86,8 @@ extension RouteTable {
             if at == end { return here.whole.isEmpty ? -1 : firstFitting(here.whole, head, &search) }
             if !here.hasLiteralChildren && here.parameterChild == 0 { return -1 }
             let (stop, hash) = RouteHash.segment(bytes, from: at + 1, limit: end)
-            let segment = Slice(offset: at + 1, length: stop - at - 1)
-            let literal = here.hasLiteralChildren ? child(of: node, hash, bytes.extracting(segment.range)) : -1
-            let parameter = segment.isEmpty ? 0 : here.parameterChild
+            let literal = here.hasLiteralChildren ? child(of: node, hash, bytes, (at + 1)..<stop) : -1
+            let parameter = stop == at + 1 ? 0 : here.parameterChild
             if literal > 0 && parameter > 0 {
                 let found = descend(
                     from: literal, at: stop, end: end, depth: depth + 1, captured: captured,
@@ -89,7 +97,7 @@ extension RouteTable {
             if literal > 0 && parameter == 0 {
                 node = literal
             } else if parameter > 0 {
-                search.captures[captured] = segment
+                search.captures[captured] = Slice(offset: at + 1, length: stop - at - 1)
                 captured += 1
                 node = parameter
             } else {
@@ -100,31 +108,32 @@ extension RouteTable {
         }
     }
 
-    /// The node that `label` leads to from `parent`, or -1.
+    /// The node that these bytes lead to from `parent`, or -1.
     @inline(__always)
-    private func child(of parent: Int32, _ hash: UInt64, _ label: Span<UInt8>) -> Int32 {
+    private func child(of parent: Int32, _ hash: UInt64, _ bytes: Span<UInt8>, _ label: Range<Int>) -> Int32 {
         let mask = edges.count - 1
         var place = Int(truncatingIfNeeded: RouteHash.place(hash, parent: parent)) & mask
         while true {
             let edge = edges[place]
             if edge.parent < 0 { return -1 }
-            if edge.hash == hash && edge.parent == parent && equals(label, edge.label) { return edge.child }
+            if edge.hash == hash && edge.parent == parent && equals(bytes, label, edge.label) { return edge.child }
             place = (place + 1) & mask
         }
     }
 
+    /// Whether these bytes are exactly that piece of the table's text.
     @inline(__always)
-    func equals(_ bytes: Span<UInt8>, _ range: Range32) -> Bool {
-        if bytes.count != Int(range.count) { return false }
-        let text = text
-        return bytes.equals(text.span.extracting(range.range))
+    func equals(_ bytes: Span<UInt8>, _ range: Range<Int>, _ wanted: Range32) -> Bool {
+        if range.count != Int(wanted.count) { return false }
+        let offset = Int(wanted.start) - range.lowerBound
+        for i in range where bytes[i] != text[i + offset] { return false }
+        return true
     }
 
     // MARK: Hosts
 
     /// The best host that fits; the others follow by `next`.
     private func bestHost(of authority: Span<UInt8>) -> Int32 {
-        if hosts.count == 1 { return 0 }
         let name = authority.extracting(HostPattern.name(in: authority))
         if name.count > HostPattern.maximumLength { return 0 }
         let exact = host(name, RouteHash.host(name), isWildcard: false)
