@@ -27,7 +27,8 @@ extension Configuration {
     }
 
     /// The same for text at hand; `file` is what complaints call it, and relative paths start at its folder.
-    public static func parse(text: String, file: String, surroundings: Surroundings = .system) throws(ConfigurationErrors) -> Loaded {
+    public static func parse(text: String, file: String, surroundings: Surroundings = .system) throws(ConfigurationErrors) -> Loaded
+    {
         var composer = YAMLComposer(file: file)
         guard let root = composer.compose(text) else { throw ConfigurationErrors(composer.complaints) }
         guard !root.isNull else {

@@ -29,7 +29,8 @@ struct Lint {
                 guard let upstream = configuration.upstream(named: name) else { continue }
                 let settings = upstream.guardSettings
                 warnings += timeouts(
-                    route.timeouts.applied(to: settings.timeouts), retries: settings.retries, at: [.key("routes"), .index(index), .key("timeouts")])
+                    route.timeouts.applied(to: settings.timeouts), retries: settings.retries,
+                    at: [.key("routes"), .index(index), .key("timeouts")])
             }
         }
         let used = Set(configuration.routes.flatMap(\.upstreamNames))
@@ -43,7 +44,11 @@ struct Lint {
     private func timeouts(_ timeouts: TimeoutSettings, retries: RetrySettings, at place: [PathComponent]) -> [Complaint] {
         guard let total = timeouts.total, let perTry = timeouts.perTry else { return [] }
         if perTry >= total, retries.attempts > 1 {
-            return [warning(at: place + [.key("per_try")], "per_try \(text(perTry)) ≥ total \(text(total)): a try that times out leaves no time for another")]
+            return [
+                warning(
+                    at: place + [.key("per_try")],
+                    "per_try \(text(perTry)) ≥ total \(text(total)): a try that times out leaves no time for another")
+            ]
         }
         guard retries.attempts > 1 else { return [] }
         let tries = retries.attempts
@@ -53,13 +58,16 @@ struct Lint {
         return [
             warning(
                 at: place + [.key("total")],
-                "\(tries) attempts · per_try \(text(perTry)) + back-offs \(text(backoffs)) = \(text(needed)) > total \(text(total)): the last try is cut short")
+                "\(tries) attempts · per_try \(text(perTry)) + back-offs \(text(backoffs)) = \(text(needed)) > total \(text(total)): the last try is cut short"
+            )
         ]
     }
 
     /// The longest back-offs that all extras together can wait.
     private func backoff(_ retries: RetrySettings) -> Duration {
-        (1..<max(1, retries.attempts)).reduce(.zero) { sum, extra in sum + min(retries.backoffCap, retries.backoffBase * (1 << (extra - 1))) }
+        (1..<max(1, retries.attempts)).reduce(.zero) { sum, extra in
+            sum + min(retries.backoffCap, retries.backoffBase * (1 << (extra - 1)))
+        }
     }
 
     private func breaker(_ settings: GuardSettings, at place: [PathComponent]) -> [Complaint] {
@@ -75,13 +83,15 @@ struct Lint {
             warnings.append(
                 warning(
                     at: place + [.key("minimum_calls")],
-                    "minimum_calls \(breaker.minimumCalls) > window calls \(calls): the window never holds enough outcomes, so no rate is ever judged"))
+                    "minimum_calls \(breaker.minimumCalls) > window calls \(calls): the window never holds enough outcomes, so no rate is ever judged"
+                ))
         }
         if let slowCall = breaker.slowCall, let perTry = settings.timeouts.perTry, slowCall >= perTry {
             warnings.append(
                 warning(
                     at: place + [.key("slow_call")],
-                    "slow_call \(text(slowCall)) ≥ per_try \(text(perTry)): every call times out before it is slow, so the slow rule is dead"))
+                    "slow_call \(text(slowCall)) ≥ per_try \(text(perTry)): every call times out before it is slow, so the slow rule is dead"
+                ))
         }
         if let calls, breaker.slowCall != nil, !breaker.saturation {
             let needed = breaker.slowRate.leastPart(of: calls)
@@ -95,11 +105,15 @@ struct Lint {
         }
         if let wait = breaker.halfOpenWait, let perTry = settings.timeouts.perTry, wait < perTry {
             warnings.append(
-                warning(at: place + [.key("half_open_wait")], "half_open_wait \(text(wait)) < per_try \(text(perTry)): a slow probe fails before its time is up"))
+                warning(
+                    at: place + [.key("half_open_wait")],
+                    "half_open_wait \(text(wait)) < per_try \(text(perTry)): a slow probe fails before its time is up"))
         }
         if breaker.openMax < breaker.openFor {
             warnings.append(
-                warning(at: place + [.key("open_max")], "open_max \(text(breaker.openMax)) < open_for \(text(breaker.openFor)): no opening lasts for open_for"))
+                warning(
+                    at: place + [.key("open_max")],
+                    "open_max \(text(breaker.openMax)) < open_for \(text(breaker.openFor)): no opening lasts for open_for"))
         }
         return warnings
     }
@@ -111,13 +125,17 @@ struct Lint {
         if retries.budget.ratio > Share(tenThousandths: 5_000) {
             let share = Units.share(retries.budget.ratio.tenThousandths)
             warnings.append(
-                warning(at: place + [.key("budget"), .key("ratio")], "budget ratio \(share) > 50%: an upstream that fails gets \(share) more load just then"))
+                warning(
+                    at: place + [.key("budget"), .key("ratio")],
+                    "budget ratio \(share) > 50%: an upstream that fails gets \(share) more load just then"))
         }
-        if let total = settings.timeouts.total, retries.maximumRetryAfter > total {
+        // The default is only a cap: it is a mistake where somebody wrote it.
+        if let total = settings.timeouts.total, retries.maximumRetryAfter > total, root.has(place + [.key("max_retry_after")]) {
             warnings.append(
                 warning(
                     at: place + [.key("max_retry_after")],
-                    "max_retry_after \(text(retries.maximumRetryAfter)) > total \(text(total)): such a wait never fits the deadline"))
+                    "max_retry_after \(text(retries.maximumRetryAfter)) > total \(text(total)): such a wait never fits the deadline"
+                ))
         }
         return warnings
     }

@@ -18,92 +18,253 @@ struct ComplaintTests {
     /// Line 1 is the test's; listeners stand on 2 and 3, upstreams on 4 and 5, routes on 6 and 7.
     @Test(arguments: [
         Row("thread: 2", "x.yaml:1:1: unknown key \"thread\"; did you mean threads?", "an unknown key has a neighbour"),
-        Row("ciphers: []", "x.yaml:1:1: unknown key \"ciphers\"; known are threads, server_name, seed, trusted_networks, request_id, admin, access_log, limits, drain, listeners, upstreams, routes", "or it has none"),
+        Row(
+            "ciphers: []",
+            "x.yaml:1:1: unknown key \"ciphers\"; known are threads, server_name, seed, trusted_networks, request_id, admin, access_log, limits, drain, listeners, upstreams, routes",
+            "or it has none"),
         Row("access-log: off", "x.yaml:1:1: unknown key \"access-log\"; did you mean access_log?", "a dash for an underscore"),
         Row("threads: many", "x.yaml:1:10: threads: \"many\" is no integer; expected an integer from 1 to 1024", "not a number"),
         Row("threads: 0", "x.yaml:1:10: threads: \"0\" is out of range; expected an integer from 1 to 1024", "too small"),
-        Row("threads: 1e3", "x.yaml:1:10: threads: \"1e3\" is no integer; expected an integer from 1 to 1024", "no scientific numbers"),
-        Row("threads: 99999999999999999999", "x.yaml:1:10: threads: \"99999999999999999999\" is no integer; expected an integer from 1 to 1024", "beyond 64 bits"),
+        Row(
+            "threads: 1e3", "x.yaml:1:10: threads: \"1e3\" is no integer; expected an integer from 1 to 1024",
+            "no scientific numbers"),
+        Row(
+            "threads: 99999999999999999999",
+            "x.yaml:1:10: threads: \"99999999999999999999\" is no integer; expected an integer from 1 to 1024", "beyond 64 bits"),
         Row("threads: [1]", "x.yaml:1:10: threads: is a list; expected an integer from 1 to 1024", "a list for a number"),
         Row("threads:", "x.yaml:1:9: threads: has no value; expected an integer from 1 to 1024", "nothing behind the colon"),
-        Row("drain: 30", "x.yaml:1:8: drain: \"30\" has no unit; expected a duration such as 250ms, 5s or 1m, from 0s to 1h", "a duration without unit"),
-        Row("drain: 30 s", "x.yaml:1:8: drain: \"30 s\" has the unknown unit \" s\"; expected a duration such as 250ms, 5s or 1m, from 0s to 1h", "a space before the unit"),
-        Row("drain: 2d", "x.yaml:1:8: drain: \"2d\" has the unknown unit \"d\"; expected a duration such as 250ms, 5s or 1m, from 0s to 1h", "an unknown unit"),
-        Row("drain: 2h", "x.yaml:1:8: drain: \"2h\" is out of range; expected a duration such as 250ms, 5s or 1m, from 0s to 1h", "too long"),
-        Row("drain: -1s", "x.yaml:1:8: drain: \"-1s\" is no duration; expected a duration such as 250ms, 5s or 1m, from 0s to 1h", "negative"),
-        Row("drain: 1.5.2s", "x.yaml:1:8: drain: \"1.5.2s\" has the unknown unit \".2s\"; expected a duration such as 250ms, 5s or 1m, from 0s to 1h", "two points"),
-        Row("limits: { header_bytes: 65536 }", "x.yaml:1:25: limits.header_bytes: \"65536\" has no unit; expected a size such as 64KiB, from 1KiB to 1MiB", "a size without unit"),
-        Row("limits: { header_bytes: 64kb }", "x.yaml:1:25: limits.header_bytes: \"64kb\" has the unknown unit \"kb\"; expected a size such as 64KiB, from 1KiB to 1MiB", "a unit in lower case"),
-        Row("limits: { header_bytes: 1.0001KiB }", "x.yaml:1:25: limits.header_bytes: \"1.0001KiB\" is no whole number of bytes; expected a size such as 64KiB, from 1KiB to 1MiB", "a part of a byte"),
-        Row("limits: { body_minimum_rate: 500 }", "x.yaml:1:30: limits.body_minimum_rate: \"500\" does not end in /second; expected a size a second such as 500B/second, from 0B/second to 1GiB/second", "a rate of bytes"),
-        Row("limits: { http2_glitches_forgiven: 20 }", "x.yaml:1:36: limits.http2_glitches_forgiven: \"20\" has no period; expected a rate such as 3/second or 5/minute, from 0/second to 10000/second", "a rate without period"),
-        Row("limits: { http2_glitches_forgiven: 20/day }", "x.yaml:1:36: limits.http2_glitches_forgiven: \"20/day\" has the unknown period \"day\"; expected a rate such as 3/second or 5/minute, from 0/second to 10000/second", "an unknown period"),
-        Row("access_log: { sampling: 0.2 }", "x.yaml:1:25: access_log.sampling: \"0.2\" has no % sign; did you mean 20%?; expected a share such as 20%, from 0% to 100%", "a fraction for a share"),
-        Row("access_log: { sampling: 101% }", "x.yaml:1:25: access_log.sampling: \"101%\" is out of range; expected a share such as 20%, from 0% to 100%", "more than all"),
-        Row("access_log: { format: jsno }", "x.yaml:1:23: access_log.format: \"jsno\" is not known; did you mean json?; expected one of json, text", "a word with a neighbour"),
-        Row("access_log: on", "x.yaml:1:13: access_log: is a single value; expected a mapping with format, path, sampling", "a word for a mapping"),
-        Row("request_id: { answer: yes }", "x.yaml:1:23: request_id.answer: \"yes\" is no truth value; did you mean true?; expected true or false", "YAML 1.1's truth"),
-        Row("request_id: { header: \"x y\" }", "x.yaml:1:23: request_id.header: \"x y\" is no field name; expected a field name of letters, digits and '-'", "a field name with a space"),
-        Row("trusted_networks: 10.0.0.0/8", "x.yaml:1:19: trusted_networks: is a single value; expected a list, as in [a, b]", "a word for a list"),
-        Row("trusted_networks: [10.0.0.1/8]", "x.yaml:1:20: trusted_networks[0]: \"10.0.0.1/8\" is no network: its prefix is too long, or bits are set behind it; expected a network such as 10.0.0.0/8 or fd00::/8, or one address", "bits behind the prefix"),
-        Row("admin: localhost", "x.yaml:1:8: admin: \"localhost\" has no port; expected an address to listen on, such as 0.0.0.0:8443, [::]:8443 or unix:/run/holdfast.sock", "no port"),
-        Row("admin: :9901", "x.yaml:1:8: admin: \":9901\" has no IP address; did you mean 0.0.0.0:9901?; expected an address to listen on, such as 0.0.0.0:8443, [::]:8443 or unix:/run/holdfast.sock", "no host"),
-        Row("admin: 127.0.0.1:99999", "x.yaml:1:8: admin: \"127.0.0.1:99999\" has no port from 0 to 65535; expected an address to listen on, such as 0.0.0.0:8443, [::]:8443 or unix:/run/holdfast.sock", "a port beyond 16 bits"),
-        Row("server_name: \"a b\"", "x.yaml:1:14: server_name: \"a b\" is no token; expected a token of up to 64 characters", "a pseudonym with a space"),
-        Row("seed: -1", "x.yaml:1:7: seed: \"-1\" is no such integer; expected an integer from 0 to 18446744073709551615", "a negative seed"),
+        Row(
+            "drain: 30", "x.yaml:1:8: drain: \"30\" has no unit; expected a duration such as 250ms, 5s or 1m, from 0s to 1h",
+            "a duration without unit"),
+        Row(
+            "drain: 30 s",
+            "x.yaml:1:8: drain: \"30 s\" has the unknown unit \" s\"; expected a duration such as 250ms, 5s or 1m, from 0s to 1h",
+            "a space before the unit"),
+        Row(
+            "drain: 2d",
+            "x.yaml:1:8: drain: \"2d\" has the unknown unit \"d\"; expected a duration such as 250ms, 5s or 1m, from 0s to 1h",
+            "an unknown unit"),
+        Row(
+            "drain: 2h", "x.yaml:1:8: drain: \"2h\" is out of range; expected a duration such as 250ms, 5s or 1m, from 0s to 1h",
+            "too long"),
+        Row(
+            "drain: -1s", "x.yaml:1:8: drain: \"-1s\" is no duration; expected a duration such as 250ms, 5s or 1m, from 0s to 1h",
+            "negative"),
+        Row(
+            "drain: 1.5.2s",
+            "x.yaml:1:8: drain: \"1.5.2s\" has the unknown unit \".2s\"; expected a duration such as 250ms, 5s or 1m, from 0s to 1h",
+            "two points"),
+        Row(
+            "limits: { header_bytes: 65536 }",
+            "x.yaml:1:25: limits.header_bytes: \"65536\" has no unit; expected a size such as 64KiB, from 1KiB to 1MiB",
+            "a size without unit"),
+        Row(
+            "limits: { header_bytes: 64kb }",
+            "x.yaml:1:25: limits.header_bytes: \"64kb\" has the unknown unit \"kb\"; expected a size such as 64KiB, from 1KiB to 1MiB",
+            "a unit in lower case"),
+        Row(
+            "limits: { header_bytes: 1.0001KiB }",
+            "x.yaml:1:25: limits.header_bytes: \"1.0001KiB\" is no whole number of bytes; expected a size such as 64KiB, from 1KiB to 1MiB",
+            "a part of a byte"),
+        Row(
+            "limits: { body_minimum_rate: 500 }",
+            "x.yaml:1:30: limits.body_minimum_rate: \"500\" does not end in /second; expected a size a second such as 500B/second, from 0B/second to 1GiB/second",
+            "a rate of bytes"),
+        Row(
+            "limits: { http2_glitches_forgiven: 20 }",
+            "x.yaml:1:36: limits.http2_glitches_forgiven: \"20\" has no period; expected a rate such as 3/second or 5/minute, from 0/second to 10000/second",
+            "a rate without period"),
+        Row(
+            "limits: { http2_glitches_forgiven: 20/day }",
+            "x.yaml:1:36: limits.http2_glitches_forgiven: \"20/day\" has the unknown period \"day\"; expected a rate such as 3/second or 5/minute, from 0/second to 10000/second",
+            "an unknown period"),
+        Row(
+            "access_log: { sampling: 0.2 }",
+            "x.yaml:1:25: access_log.sampling: \"0.2\" has no % sign; did you mean 20%?; expected a share such as 20%, from 0% to 100%",
+            "a fraction for a share"),
+        Row(
+            "access_log: { sampling: 101% }",
+            "x.yaml:1:25: access_log.sampling: \"101%\" is out of range; expected a share such as 20%, from 0% to 100%",
+            "more than all"),
+        Row(
+            "access_log: { format: jsno }",
+            "x.yaml:1:23: access_log.format: \"jsno\" is not known; did you mean json?; expected one of json, text",
+            "a word with a neighbour"),
+        Row(
+            "access_log: on", "x.yaml:1:13: access_log: is a single value; expected a mapping with format, path, sampling",
+            "a word for a mapping"),
+        Row(
+            "request_id: { answer: yes }",
+            "x.yaml:1:23: request_id.answer: \"yes\" is no truth value; did you mean true?; expected true or false",
+            "YAML 1.1's truth"),
+        Row(
+            "request_id: { header: \"x y\" }",
+            "x.yaml:1:23: request_id.header: \"x y\" is no field name; expected a field name of letters, digits and '-'",
+            "a field name with a space"),
+        Row(
+            "trusted_networks: 10.0.0.0/8", "x.yaml:1:19: trusted_networks: is a single value; expected a list, as in [a, b]",
+            "a word for a list"),
+        Row(
+            "trusted_networks: [10.0.0.1/8]",
+            "x.yaml:1:20: trusted_networks[0]: \"10.0.0.1/8\" is no network: its prefix is too long, or bits are set behind it; expected a network such as 10.0.0.0/8 or fd00::/8, or one address",
+            "bits behind the prefix"),
+        Row(
+            "admin: localhost",
+            "x.yaml:1:8: admin: \"localhost\" has no port; expected an address to listen on, such as 0.0.0.0:8443, [::]:8443 or unix:/run/holdfast.sock",
+            "no port"),
+        Row(
+            "admin: :9901",
+            "x.yaml:1:8: admin: \":9901\" has no IP address; did you mean 0.0.0.0:9901?; expected an address to listen on, such as 0.0.0.0:8443, [::]:8443 or unix:/run/holdfast.sock",
+            "no host"),
+        Row(
+            "admin: 127.0.0.1:99999",
+            "x.yaml:1:8: admin: \"127.0.0.1:99999\" has no port from 0 to 65535; expected an address to listen on, such as 0.0.0.0:8443, [::]:8443 or unix:/run/holdfast.sock",
+            "a port beyond 16 bits"),
+        Row(
+            "server_name: \"a b\"", "x.yaml:1:14: server_name: \"a b\" is no token; expected a token of up to 64 characters",
+            "a pseudonym with a space"),
+        Row(
+            "seed: -1", "x.yaml:1:7: seed: \"-1\" is no such integer; expected an integer from 0 to 18446744073709551615",
+            "a negative seed"),
     ])
     func aboutTheTop(row: Row) {
         #expect(complaints(minimal(top: row.text)) == row.said)
     }
 
     @Test(arguments: [
-        Row("tls: { certificates: [] }", "x.yaml:3:62: listeners[0].tls.certificates: is an empty list; expected at least one entry", "no certificate"),
-        Row("tls: { protocols: [h3] }", "x.yaml:3:46: listeners[0].tls: the key certificates is missing\nx.yaml:3:60: listeners[0].tls.protocols[0]: \"h3\" is not known; did you mean h2?; expected one of h2, http/1.1", "two complaints, by place"),
-        Row("tls: { certificates: [{ chain: a, key: b }], min_version: 1.3, max_version: 1.2 }", "x.yaml:3:99: listeners[0].tls: min_version 1.3 is above max_version 1.2", "versions that exclude each other"),
-        Row("tls: { certificates: [{ chain: a, key: b }], min_version: 1.1 }", "x.yaml:3:99: listeners[0].tls.min_version: \"1.1\" is not known; did you mean 1.2?; expected one of 1.2, 1.3", "a version that nobody should speak"),
-        Row("tls: { certificates: [{ chain: a, key: { file: b, env: C } }] }", "x.yaml:3:80: listeners[0].tls.certificates[0].key: expected exactly one of file, env; found file and env", "a secret in two places"),
-        Row("tls: { certificates: [{ chain: a, key: {} }] }", "x.yaml:3:80: listeners[0].tls.certificates[0].key: expected exactly one of file, env; none of them is there", "a secret nowhere"),
-        Row("tls: { certificates: [{ chain: a, key: b }], ciphers: [\"A:B\"] }", "x.yaml:3:96: listeners[0].tls.ciphers[0]: \"A:B\" is no name; expected one name such as X25519 or ECDHE-RSA-AES128-GCM-SHA256", "OpenSSL's list syntax"),
-        Row("limits: { connection: 5 }", "x.yaml:3:51: listeners[0].limits: unknown key \"connection\"; did you mean connections?", "a key one level down"),
+        Row(
+            "tls: { certificates: [] }",
+            "x.yaml:3:62: listeners[0].tls.certificates: is an empty list; expected at least one entry", "no certificate"),
+        Row(
+            "tls: { protocols: [h3] }",
+            "x.yaml:3:46: listeners[0].tls: the key certificates is missing\nx.yaml:3:60: listeners[0].tls.protocols[0]: \"h3\" is not known; did you mean h2?; expected one of h2, http/1.1",
+            "two complaints, by place"),
+        Row(
+            "tls: { certificates: [{ chain: a, key: b }], min_version: 1.3, max_version: 1.2 }",
+            "x.yaml:3:99: listeners[0].tls: min_version 1.3 is above max_version 1.2", "versions that exclude each other"),
+        Row(
+            "tls: { certificates: [{ chain: a, key: b }], min_version: 1.1 }",
+            "x.yaml:3:99: listeners[0].tls.min_version: \"1.1\" is not known; did you mean 1.2?; expected one of 1.2, 1.3",
+            "a version that nobody should speak"),
+        Row(
+            "tls: { certificates: [{ chain: a, key: { file: b, env: C } }] }",
+            "x.yaml:3:80: listeners[0].tls.certificates[0].key: expected exactly one of file, env; found file and env",
+            "a secret in two places"),
+        Row(
+            "tls: { certificates: [{ chain: a, key: {} }] }",
+            "x.yaml:3:80: listeners[0].tls.certificates[0].key: expected exactly one of file, env; none of them is there",
+            "a secret nowhere"),
+        Row(
+            "tls: { certificates: [{ chain: a, key: b }], ciphers: [\"A:B\"] }",
+            "x.yaml:3:96: listeners[0].tls.ciphers[0]: \"A:B\" is no name; expected one name such as X25519 or ECDHE-RSA-AES128-GCM-SHA256",
+            "OpenSSL's list syntax"),
+        Row(
+            "limits: { connection: 5 }", "x.yaml:3:51: listeners[0].limits: unknown key \"connection\"; did you mean connections?",
+            "a key one level down"),
     ])
     func aboutAListener(row: Row) {
         #expect(complaints(minimal(listener: row.text)) == row.said)
     }
 
     @Test(arguments: [
-        Row("dns: \"users.internal:9001\"", "x.yaml:5:44: upstreams.a.dns: endpoints by name are not available in this version; list IP addresses in endpoints", "a key of a later version"),
-        Row("protocol: http2", "x.yaml:5:49: upstreams.a.protocol: \"http2\" is not known; did you mean http1?; expected one of http1, h2, auto", "a protocol"),
-        Row("guard: { timeouts: { per_tri: 1s } }", "x.yaml:5:60: upstreams.a.guard.timeouts: unknown key \"per_tri\"; did you mean per_try?", "a key deep down"),
-        Row("guard: { breaker: { window: { kind: time, calls: 5 } } }", "x.yaml:5:88: upstreams.a.guard.breaker.window: a window of kind time has no calls", "a key that its kind does not have"),
-        Row("guard: { breaker: { window: 10 } }", "x.yaml:5:67: upstreams.a.guard.breaker.window: \"10\" has no unit; expected a duration such as 250ms, 5s or 1m, from 100ms to 1h", "a bare window"),
-        Row("guard: { breaker: { failure_rate: 0% } }", "x.yaml:5:73: upstreams.a.guard.breaker.failure_rate: \"0%\" is out of range; expected a share such as 20%, from 0.01% to 100%", "a threshold of nothing"),
-        Row("guard: { retries: { retry_on: [conect, 200] } }", "x.yaml:5:70: upstreams.a.guard.retries.retry_on[0]: \"conect\" is no reason; did you mean connect?; expected a reason such as connect or reset.before_headers, or a status from 400 to 599\nx.yaml:5:78: upstreams.a.guard.retries.retry_on[1]: \"200\" is no failure; expected a reason such as connect or reset.before_headers, or a status from 400 to 599", "reasons and statuses"),
-        Row("keepalive: { idle: 1500ms }", "x.yaml:5:58: upstreams.a.keepalive.idle: \"1500ms\" is not in whole seconds; expected a duration such as 250ms, 5s or 1m, whole seconds, from 1s to 2h", "the kernel takes seconds"),
-        Row("tls: { server_name: \"a b\" }", "x.yaml:5:59: upstreams.a.tls.server_name: \"a b\" is no host name; expected a host name such as users.internal", "no host name"),
+        Row(
+            "dns: \"users.internal:9001\"",
+            "x.yaml:5:44: upstreams.a.dns: endpoints by name are not available in this version; list IP addresses in endpoints",
+            "a key of a later version"),
+        Row(
+            "protocol: http2",
+            "x.yaml:5:49: upstreams.a.protocol: \"http2\" is not known; did you mean http1?; expected one of http1, h2, auto",
+            "a protocol"),
+        Row(
+            "guard: { timeouts: { per_tri: 1s } }",
+            "x.yaml:5:60: upstreams.a.guard.timeouts: unknown key \"per_tri\"; did you mean per_try?", "a key deep down"),
+        Row(
+            "guard: { breaker: { window: { kind: time, calls: 5 } } }",
+            "x.yaml:5:88: upstreams.a.guard.breaker.window: a window of kind time has no calls", "a key that its kind does not have"
+        ),
+        Row(
+            "guard: { breaker: { window: 10 } }",
+            "x.yaml:5:67: upstreams.a.guard.breaker.window: \"10\" has no unit; expected a duration such as 250ms, 5s or 1m, from 100ms to 1h",
+            "a bare window"),
+        Row(
+            "guard: { breaker: { failure_rate: 0% } }",
+            "x.yaml:5:73: upstreams.a.guard.breaker.failure_rate: \"0%\" is out of range; expected a share such as 20%, from 0.01% to 100%",
+            "a threshold of nothing"),
+        Row(
+            "guard: { retries: { retry_on: [conect, 200] } }",
+            "x.yaml:5:70: upstreams.a.guard.retries.retry_on[0]: \"conect\" is no reason; did you mean connect?; expected a reason such as connect or reset.before_headers, or a status from 400 to 599\nx.yaml:5:78: upstreams.a.guard.retries.retry_on[1]: \"200\" is no failure; expected a reason such as connect or reset.before_headers, or a status from 400 to 599",
+            "reasons and statuses"),
+        Row(
+            "keepalive: { idle: 1500ms }",
+            "x.yaml:5:58: upstreams.a.keepalive.idle: \"1500ms\" is not in whole seconds; expected a duration such as 250ms, 5s or 1m, whole seconds, from 1s to 2h",
+            "the kernel takes seconds"),
+        Row(
+            "tls: { server_name: \"a b\" }",
+            "x.yaml:5:59: upstreams.a.tls.server_name: \"a b\" is no host name; expected a host name such as users.internal",
+            "no host name"),
     ])
     func aboutAnUpstream(row: Row) {
         #expect(complaints(minimal(upstream: row.text)) == row.said)
     }
 
     @Test(arguments: [
-        Row("to: b", "x.yaml:7:34: routes[0].to: there is no upstream \"b\"; did you mean \"a\"?", "a dangling name with a neighbour"),
+        Row(
+            "to: b", "x.yaml:7:34: routes[0].to: there is no upstream \"b\"; did you mean \"a\"?",
+            "a dangling name with a neighbour"),
         Row("to: elsewhere", "x.yaml:7:34: routes[0].to: there is no upstream \"elsewhere\"; defined are a", "and one without"),
-        Row("split: [{ to: a, weight: 1 }, { to: zebra, weight: 1 }]", "x.yaml:7:66: routes[0].split[1].to: there is no upstream \"zebra\"; defined are a", "a dangling part"),
-        Row("split: [{ to: a, weight: 0 }]", "x.yaml:7:37: routes[0].split: all weights are 0; expected at least one above", "a split into nothing"),
-        Row("name: r", "x.yaml:7:5: routes[0]: expected exactly one of to, split, redirect, answer; none of them is there", "no action"),
-        Row("to: a, answer: {}", "x.yaml:7:5: routes[0]: expected exactly one of to, split, redirect, answer; found to and answer", "two actions"),
-        Row("to: a, filters: [{ api_key: { keys_file: keys.yaml } }]", "x.yaml:7:46: routes[0].filters: filters (api_key, jwt, rate_limit, cache, compress, …) are not available in this version; without them this route would let everything pass, so it is refused", "filters"),
-        Row("to: a, strip_prefix: /users", "x.yaml:7:51: routes[0]: the match has /*, which does not begin with /users", "a prefix that is not there"),
-        Row("to: a, strip_prefix: /, rewrite: /x", "x.yaml:7:51: routes[0].strip_prefix: \"/\" is no literal path; expected a literal path such as /api", "a slash alone"),
-        Row("to: a, rewrite: \"/{id}\"", "x.yaml:7:46: routes[0]: {id} is no parameter of the match; it has none", "a parameter that is not there"),
-        Row("redirect: { to: \"https://{hots}{path}\" }", "x.yaml:7:46: routes[0]: {hots} is no parameter of the match; did you mean {host}?", "a place that is not there"),
-        Row("redirect: { to: /x, status: 200 }", "x.yaml:7:58: routes[0].redirect.status: \"200\" is no such status; expected one of 301, 302, 303, 307, 308", "a status that leads nowhere"),
-        Row("redirect: { to: x }, rewrite: /y", "x.yaml:7:46: routes[0].redirect.to: \"x\" is no URL or path; expected a URL or a path such as https://{host}{path}{query}", "no URL"),
-        Row("answer: { body: hi }, rewrite: /y", "x.yaml:7:61: routes[0]: rewrite has a meaning only with to or split", "a rewrite of nothing"),
-        Row("answer: { headers: { Content-Length: 5 } }", "x.yaml:7:51: routes[0].answer.headers: the field content-length is set by the gateway itself", "framing is ours"),
-        Row("answer: { headers: { x-a: \"b\\r\\nc\" } }", "x.yaml:7:56: routes[0].answer.headers.x-a: \"b\\u{d}\\u{a}c\" is no field value; expected a field value without control characters or spaces around it", "a split response"),
-        Row("answer: { headers: { x-a: 1, X-A: 2 } }", "x.yaml:7:59: routes[0].answer.headers: the name x-a already stands on line 7", "case makes no other field"),
-        Row("to: a, timeouts: { total: 0s }", "x.yaml:7:56: routes[0].timeouts.total: \"0s\" is out of range; expected a duration such as 250ms, 5s or 1m, from 1ms to 1h", "no time at all"),
+        Row(
+            "split: [{ to: a, weight: 1 }, { to: zebra, weight: 1 }]",
+            "x.yaml:7:66: routes[0].split[1].to: there is no upstream \"zebra\"; defined are a", "a dangling part"),
+        Row(
+            "split: [{ to: a, weight: 0 }]", "x.yaml:7:37: routes[0].split: all weights are 0; expected at least one above",
+            "a split into nothing"),
+        Row(
+            "name: r", "x.yaml:7:5: routes[0]: expected exactly one of to, split, redirect, answer; none of them is there",
+            "no action"),
+        Row(
+            "to: a, answer: {}", "x.yaml:7:5: routes[0]: expected exactly one of to, split, redirect, answer; found to and answer",
+            "two actions"),
+        Row(
+            "to: a, filters: [{ api_key: { keys_file: keys.yaml } }]",
+            "x.yaml:7:46: routes[0].filters: filters (api_key, jwt, rate_limit, cache, compress, …) are not available in this version; without them this route would let everything pass, so it is refused",
+            "filters"),
+        Row(
+            "to: a, strip_prefix: /users", "x.yaml:7:51: routes[0]: the match has /*, which does not begin with /users",
+            "a prefix that is not there"),
+        Row(
+            "to: a, strip_prefix: /, rewrite: /x",
+            "x.yaml:7:51: routes[0].strip_prefix: \"/\" is no literal path; expected a literal path such as /api", "a slash alone"),
+        Row(
+            "to: a, rewrite: \"/{id}\"", "x.yaml:7:46: routes[0]: {id} is no parameter of the match; it has none",
+            "a parameter that is not there"),
+        Row(
+            "redirect: { to: \"https://{hots}{path}\" }",
+            "x.yaml:7:46: routes[0]: {hots} is no parameter of the match; did you mean {host}?", "a place that is not there"),
+        Row(
+            "redirect: { to: /x, status: 200 }",
+            "x.yaml:7:58: routes[0].redirect.status: \"200\" is no such status; expected one of 301, 302, 303, 307, 308",
+            "a status that leads nowhere"),
+        Row(
+            "redirect: { to: x }, rewrite: /y",
+            "x.yaml:7:46: routes[0].redirect.to: \"x\" is no URL or path; expected a URL or a path such as https://{host}{path}{query}",
+            "no URL"),
+        Row(
+            "answer: { body: hi }, rewrite: /y", "x.yaml:7:61: routes[0]: rewrite has a meaning only with to or split",
+            "a rewrite of nothing"),
+        Row(
+            "answer: { headers: { Content-Length: 5 } }",
+            "x.yaml:7:51: routes[0].answer.headers: the field content-length is set by the gateway itself", "framing is ours"),
+        Row(
+            "answer: { headers: { x-a: \"b\\r\\nc\" } }",
+            "x.yaml:7:56: routes[0].answer.headers.x-a: \"b\\u{d}\\u{a}c\" is no field value; expected a field value without control characters or spaces around it",
+            "a split response"),
+        Row(
+            "answer: { headers: { x-a: 1, X-A: 2 } }",
+            "x.yaml:7:59: routes[0].answer.headers: the name x-a already stands on line 7", "case makes no other field"),
+        Row(
+            "to: a, timeouts: { total: 0s }",
+            "x.yaml:7:56: routes[0].timeouts.total: \"0s\" is out of range; expected a duration such as 250ms, 5s or 1m, from 1ms to 1h",
+            "no time at all"),
     ])
     func aboutARoute(row: Row) {
         #expect(complaints(minimal(route: row.text)) == row.said)
@@ -165,7 +326,10 @@ struct ComplaintTests {
 
     /// Port 0 asks for any port: two such listeners do not meet.
     @Test func anyPortIsNoCollision() throws {
-        #expect(complaints(minimal(listener: "http2: {} }\n  - { name: m, address: \"127.0.0.1:0\" }\n  - { name: n, address: \"127.0.0.1:0\"")) == "")
+        #expect(
+            complaints(
+                minimal(listener: "http2: {} }\n  - { name: m, address: \"127.0.0.1:0\" }\n  - { name: n, address: \"127.0.0.1:0\"")
+            ) == "")
     }
 
     @Test(arguments: [
@@ -174,9 +338,18 @@ struct ComplaintTests {
         Row("---\n", "x.yaml: \(YAMLComposer.emptyMessage)", "an empty document"),
         Row("null", "x.yaml: \(YAMLComposer.emptyMessage)", "YAML's nothing"),
         Row("{}", "x.yaml:1:1: the key listeners is missing\nx.yaml:1:1: the key routes is missing", "an empty mapping"),
-        Row("hello", "x.yaml:1:1: is a single value; expected a mapping with threads, server_name, seed, trusted_networks, request_id, admin, …", "a word"),
-        Row("[]", "x.yaml:1:1: is a list; expected a mapping with threads, server_name, seed, trusted_networks, request_id, admin, …", "a list"),
-        Row("listeners: []\nroutes: []", "x.yaml:1:12: listeners: is an empty list; expected at least one entry\nx.yaml:2:9: routes: is an empty list; expected at least one entry", "empty lists"),
+        Row(
+            "hello",
+            "x.yaml:1:1: is a single value; expected a mapping with threads, server_name, seed, trusted_networks, request_id, admin, …",
+            "a word"),
+        Row(
+            "[]",
+            "x.yaml:1:1: is a list; expected a mapping with threads, server_name, seed, trusted_networks, request_id, admin, …",
+            "a list"),
+        Row(
+            "listeners: []\nroutes: []",
+            "x.yaml:1:12: listeners: is an empty list; expected at least one entry\nx.yaml:2:9: routes: is an empty list; expected at least one entry",
+            "empty lists"),
     ])
     func aboutHardlyAnything(row: Row) {
         #expect(complaints(row.text) == row.said)

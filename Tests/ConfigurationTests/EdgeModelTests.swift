@@ -11,7 +11,9 @@ struct EdgeModelTests {
     let edge: Configuration
 
     init() throws {
-        edge = try Configuration.parse(text: try Checkout.text("config/edge.yaml"), file: "config/edge.yaml", surroundings: .assumed).configuration
+        edge = try Configuration.parse(
+            text: try Checkout.text("config/edge.yaml"), file: "config/edge.yaml", surroundings: .assumed
+        ).configuration
     }
 
     @Test func top() throws {
@@ -56,7 +58,8 @@ struct EdgeModelTests {
         var tls = Configuration.UpstreamTLS()
         tls.ca = "config/internal.pem"
         tls.serverName = "users.internal"
-        tls.clientCertificate = Configuration.Certificate(chain: "config/edge-client.pem", key: Secret(.file("config/edge-client.key")))
+        tls.clientCertificate = Configuration.Certificate(
+            chain: "config/edge-client.pem", key: Secret(.file("config/edge-client.key")))
         users.tls = tls
         users.guardSettings.breaker.halfOpenWait = .seconds(10)
         users.guardSettings.retries.retryOn = [.reason("connect"), .reason("tls"), .reason("reset.before_headers"), .status(503)]
@@ -98,8 +101,11 @@ struct EdgeModelTests {
         #expect(routes[2].upstreamNames == ["orders", "orders-next"])
 
         #expect(routes[3].match.path == nil)
-        let redirect = Configuration.Redirect(to: .init(pieces: [.literal("https://api.example.com"), .variable("path"), .variable("query")]))
+        let redirect = Configuration.Redirect(
+            to: .init(pieces: [.literal("https://api.example.com"), .variable("path"), .variable("query")]))
         #expect(routes[3].action == .redirect(redirect))
+
+        #expect(routes.map(\.label) == ["users", "/orders/{id}/items", "/orders/*", "old.example.com/*", "/healthz"])
 
         var answer = Configuration.Answer()
         answer.headers = [.init(name: "content-type", value: "application/json"), .init(name: "cache-control", value: "no-store")]

@@ -23,11 +23,17 @@ struct ExampleFilesTests {
     @Test(arguments: [
         ("listeners: []\nroutes: [{ match: {}, to: a }]", ".listeners: minItems"),
         ("listeners: [{ name: l, address: \"1.2.3.4:1\" }]", ": required routes"),
-        ("listeners: [{ name: l, address: \"1.2.3.4:1\", tlss: {} }]\nroutes: [{ match: {}, to: a }]", ".listeners[0].tlss: not allowed"),
+        (
+            "listeners: [{ name: l, address: \"1.2.3.4:1\", tlss: {} }]\nroutes: [{ match: {}, to: a }]",
+            ".listeners[0].tlss: not allowed"
+        ),
         ("listeners: [{ name: l, address: \"1.2.3.4:1\" }]\nroutes: [{ match: {}, to: a, answer: {} }]", ".routes[0]: oneOf"),
         ("drain: 5\nlisteners: [{ name: l, address: \"1.2.3.4:1\" }]\nroutes: [{ match: {}, to: a }]", ".drain: type string"),
         ("threads: 0\nlisteners: [{ name: l, address: \"1.2.3.4:1\" }]\nroutes: [{ match: {}, to: a }]", ".threads: minimum"),
-        ("listeners: [{ name: l, address: \"1.2.3.4:1\" }]\nroutes: [{ match: {}, to: a, filters: [] }]", ".routes[0].filters: not"),
+        (
+            "listeners: [{ name: l, address: \"1.2.3.4:1\" }]\nroutes: [{ match: {}, to: a, filters: [] }]",
+            ".routes[0].filters: not"
+        ),
     ])
     func schemaRefuses(text: String, failure: String) throws {
         let schema = Configuration.schema()
@@ -38,7 +44,8 @@ struct ExampleFilesTests {
         guard case .object(let root) = Configuration.table.shape(Configuration()) else { throw JSONError() }
         var seen: Set<String> = []
         mention(try tree(of: try Checkout.text("config/edge.yaml")), root, &seen)
-        let all = Set(root.descendants.flatMap { object in object.rows.filter { !isRefused($0.shape) }.map { object.name + " " + $0.key } })
+        let all = Set(
+            root.descendants.flatMap { object in object.rows.filter { !isRefused($0.shape) }.map { object.name + " " + $0.key } })
         #expect(all.subtracting(seen).sorted() == [])
         #expect(all.count > 120)
     }
@@ -68,7 +75,9 @@ struct ExampleFilesTests {
     }
 
     @Test func minimalIsAllDefaults() throws {
-        let configuration = try Configuration.parse(text: try Checkout.text("config/minimal.yaml"), file: "minimal.yaml", surroundings: .assumed).configuration
+        let configuration = try Configuration.parse(
+            text: try Checkout.text("config/minimal.yaml"), file: "minimal.yaml", surroundings: .assumed
+        ).configuration
         var expected = Configuration()
         expected.listeners = [Configuration.Listener(name: "public", address: .ip(IPAddress(127, 0, 0, 1), port: 8080))]
         var users = Configuration.Upstream(name: "users")

@@ -34,7 +34,9 @@ struct GeneratedFilesTests {
         let headings = page.split(separator: "\n").filter { $0.hasPrefix("## ") }.map { String($0.dropFirst(3)) }
         #expect(headings == root.descendants.map(\.name))
         #expect(Set(headings).count == headings.count)
-        for object in root.descendants { #expect(Set(object.rows.map(\.key)).count == object.rows.count, "\(object.name) has a key twice") }
+        for object in root.descendants {
+            #expect(Set(object.rows.map(\.key)).count == object.rows.count, "\(object.name) has a key twice")
+        }
     }
 
     /// A default that is not the model's own would be a copy: the schema's are read from the settings types.

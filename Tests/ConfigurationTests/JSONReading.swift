@@ -79,9 +79,13 @@ struct SchemaValidator {
             case ("additionalProperties", let other): result += additional(value, keywords, other, path)
             case ("patternProperties", .object): break
             case ("propertyNames", let names):
-                if case .object(let entries) = value { result += entries.flatMap { failures(.string($0.key), against: names, at: "\(path) \($0.key)") } }
-            case ("oneOf", .array(let schemas)): if schemas.filter({ failures(value, against: $0).isEmpty }).count != 1 { fail("oneOf") }
-            case ("anyOf", .array(let schemas)): if !schemas.contains(where: { failures(value, against: $0).isEmpty }) { fail("anyOf") }
+                if case .object(let entries) = value {
+                    result += entries.flatMap { failures(.string($0.key), against: names, at: "\(path) \($0.key)") }
+                }
+            case ("oneOf", .array(let schemas)):
+                if schemas.filter({ failures(value, against: $0).isEmpty }).count != 1 { fail("oneOf") }
+            case ("anyOf", .array(let schemas)):
+                if !schemas.contains(where: { failures(value, against: $0).isEmpty }) { fail("anyOf") }
             case ("not", let other): if failures(value, against: other).isEmpty { fail("not") }
             case ("$ref", .string(let reference)):
                 guard let target = root["$defs", String(reference.dropFirst("#/$defs/".count))] else {
@@ -100,14 +104,18 @@ struct SchemaValidator {
         let schema = JSON.object(keywords)
         return entries.flatMap { entry -> [String] in
             if schema["properties", entry.key] != nil { return [] }
-            if case .object(let patterns)? = schema["patternProperties"], patterns.contains(where: { matches(entry.key, $0.key) }) { return [] }
+            if case .object(let patterns)? = schema["patternProperties"], patterns.contains(where: { matches(entry.key, $0.key) }) {
+                return []
+            }
             return failures(entry.value, against: other, at: "\(path).\(entry.key)")
         }
     }
 
     private func isOf(_ type: String, _ value: JSON) -> Bool {
         switch (type, value) {
-        case ("object", .object), ("array", .array), ("string", .string), ("integer", .integer), ("number", .integer), ("number", .decimal), ("boolean", .bool): true
+        case ("object", .object), ("array", .array), ("string", .string), ("integer", .integer), ("number", .integer),
+            ("number", .decimal), ("boolean", .bool):
+            true
         default: false
         }
     }

@@ -30,7 +30,9 @@ import Testing
           - match: { path: /* }
             to: backend
         """
-    let places = ["@N@": "1", "@CLEAR@": "18080", "@TLS@": "18443", "@CERT@": "/tmp/cert.pem", "@KEY@": "/tmp/key.pem", "@BACKEND@": "19000"]
+    let places = [
+        "@N@": "1", "@CLEAR@": "18080", "@TLS@": "18443", "@CERT@": "/tmp/cert.pem", "@KEY@": "/tmp/key.pem", "@BACKEND@": "19000",
+    ]
     let filled = places.reduce(text) { $0.split(separator: $1.key, omittingEmptySubsequences: false).joined(separator: $1.value) }
     let loaded = try read(filled)
     #expect(loaded.warnings == [])

@@ -8,20 +8,26 @@ extension Configuration {
     /// The whole file.
     static var table: Table<Configuration> {
         Table(
-            name: "Configuration", documentation: "The whole file. Keys that begin with `x-` are left alone: a place for YAML anchors.",
+            name: "Configuration",
+            documentation: "The whole file. Keys that begin with `x-` are left alone: a place for YAML anchors.",
             fields: [
-                Field("threads", \.threads, Kind.integer(1...1024).optional(none: "one a core"), "Reactors: threads that each serve their own connections."),
+                Field(
+                    "threads", \.threads, Kind.integer(1...1024).optional(none: "one a core"),
+                    "Reactors: threads that each serve their own connections."),
                 Field(
                     "server_name", \.serverName,
                     .text(
                         pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$", meaning: "token", expected: "a token of up to 64 characters",
                         problem: { Words.isToken($0) && $0.utf8.count <= 64 ? nil : "is no token" }),
-                    "The pseudonym in `Via`, by which a request that comes round again is recognised. Give each hop of a chain its own."),
+                    "The pseudonym in `Via`, by which a request that comes round again is recognised. Give each hop of a chain its own."
+                ),
                 Field("seed", \.seed, Kind.seed.optional(none: "a fresh one"), "Makes every random draw repeatable, for tests."),
                 Field(
                     "trusted_networks", \.trustedNetworks, Kind.network.list(),
                     "Peers whose `Forwarded`, `X-Forwarded-*` and request id are believed, such as the load balancer in front."),
-                Field("request_id", \.requestID, RequestID.table.kind(RequestID()), "The name under which one request is known in every log."),
+                Field(
+                    "request_id", \.requestID, RequestID.table.kind(RequestID()),
+                    "The name under which one request is known in every log."),
                 Field("admin", \.admin, Kind.listening.orOff(), "Where metrics and health are served. Not for the public."),
                 Field("access_log", \.accessLog, AccessLog.table.kind(AccessLog()).orOff(), "One line a request."),
                 Field("limits", \.limits, Limits.table.kind(Limits()), "How much of anything a peer may ask for."),
@@ -30,7 +36,9 @@ extension Configuration {
                     "How long exchanges under way may take once the gateway stops or hands over."),
                 Field("listeners", \.listeners, Listener.kind.list(atLeast: 1), required: true, "Where clients are served."),
                 Field("upstreams", \.upstreams, Upstream.namedKind, initial: "none", "The services behind, by name."),
-                Field("routes", \.routes, Route.kind.list(atLeast: 1), required: true, "Which requests go where. The most specific match wins, whatever the order."),
+                Field(
+                    "routes", \.routes, Route.kind.list(atLeast: 1), required: true,
+                    "Which requests go where. The most specific match wins, whatever the order."),
             ], allowsExtensions: true)
     }
 }
@@ -43,7 +51,8 @@ extension Configuration.RequestID {
                 Field("header", \.header, .fieldName, "The field that carries it."),
                 Field(
                     "keep", \.keep, .choice,
-                    "Whose id is kept: anybody's (if it is 1 to 128 visible ASCII characters), that of a peer in `trusted_networks`, or nobody's."),
+                    "Whose id is kept: anybody's (if it is 1 to 128 visible ASCII characters), that of a peer in `trusted_networks`, or nobody's."
+                ),
                 Field("answer", \.answer, .boolean, "Whether the answer carries it too."),
             ])
     }
@@ -58,14 +67,17 @@ extension Configuration.AccessLog {
                 Field(
                     "path", \.destination, .destination,
                     "A file that is appended to, relative to the configuration's folder; `-` or `stdout`; or `stderr`."),
-                Field("sampling", \.sampling, .share(0...10_000), "Share of the requests that are written; answers of 500 and above always are."),
+                Field(
+                    "sampling", \.sampling, .share(0...10_000),
+                    "Share of the requests that are written; answers of 500 and above always are."),
             ])
     }
 }
 
 extension Kind where Value == Configuration.AccessLog.Destination {
     static var destination: Kind {
-        let text = Kind<String>.text(meaning: "path, `-`, `stdout` or `stderr`", expected: "the path of a file, -, stdout or stderr")
+        let text = Kind<String>.text(
+            meaning: "path, `-`, `stdout` or `stderr`", expected: "the path of a file, -, stdout or stderr")
         return Kind(
             shape: text.shape,
             read: { node, reader in

@@ -11,9 +11,15 @@ extension GuardSettings {
             name: "Guard", documentation: "What protects an upstream, and the gateway from it.",
             fields: [
                 Field("timeouts", \.timeouts, TimeoutSettings.table.kind(TimeoutSettings()), "Limits of time."),
-                Field("breaker", \.breaker, BreakerSettings.table.kind(BreakerSettings()), "Stops sending to an upstream that fails or hangs."),
-                Field("retries", \.retries, RetrySettings.table.kind(RetrySettings()), "Tries again what is safe to try again, within a budget."),
-                Field("bulkhead", \.bulkhead, BulkheadSettings.table.kind(BulkheadSettings()), "Bounds how much is under way at once."),
+                Field(
+                    "breaker", \.breaker, BreakerSettings.table.kind(BreakerSettings()),
+                    "Stops sending to an upstream that fails or hangs."),
+                Field(
+                    "retries", \.retries, RetrySettings.table.kind(RetrySettings()),
+                    "Tries again what is safe to try again, within a budget."),
+                Field(
+                    "bulkhead", \.bulkhead, BulkheadSettings.table.kind(BulkheadSettings()), "Bounds how much is under way at once."
+                ),
             ])
     }
 }
@@ -25,14 +31,22 @@ extension TimeoutSettings {
         Table(
             name: "Timeouts", documentation: "Limits of time of one request and its attempts.",
             fields: [
-                Field("total", \.total, Kind.duration(limit).orOff(), "From the request head to the response head, over all attempts, queues and back-offs."),
+                Field(
+                    "total", \.total, Kind.duration(limit).orOff(),
+                    "From the request head to the response head, over all attempts, queues and back-offs."),
                 Field("per_try", \.perTry, Kind.duration(limit).orOff(), "One attempt, to its response head."),
                 Field("connect", \.connect, .duration(limit), "TCP connection."),
                 Field("tls", \.tls, .duration(limit), "TLS handshake with the upstream."),
                 Field("first_byte", \.firstByte, Kind.duration(limit).orOff(), "From the request fully sent to the response head."),
-                Field("idle", \.idle, Kind.duration(limit).orOff(), "Longest silence of the upstream inside a response, while the gateway is reading."),
-                Field("total_includes_body", \.totalIncludesBody, .boolean, "Whether `total` reaches to the end of the response body."),
-                Field("minimum_try", \.minimumTry, .duration(.zero ... .seconds(60)), "An attempt with less time left is not started."),
+                Field(
+                    "idle", \.idle, Kind.duration(limit).orOff(),
+                    "Longest silence of the upstream inside a response, while the gateway is reading."),
+                Field(
+                    "total_includes_body", \.totalIncludesBody, .boolean, "Whether `total` reaches to the end of the response body."
+                ),
+                Field(
+                    "minimum_try", \.minimumTry, .duration(.zero ... .seconds(60)), "An attempt with less time left is not started."
+                ),
             ])
     }
 }
@@ -40,7 +54,8 @@ extension TimeoutSettings {
 extension BreakerSettings {
     static var table: Table<Self> {
         Table(
-            name: "Breaker", documentation: "Opens when too many calls fail or are slow; then nothing is sent until a few probes succeed.",
+            name: "Breaker",
+            documentation: "Opens when too many calls fail or are slow; then nothing is sent until a few probes succeed.",
             fields: evidence + opening)
     }
 
@@ -51,9 +66,13 @@ extension BreakerSettings {
             Field("window", \.window, .window, "The outcomes it looks at. A bare duration is the time of a hybrid."),
             Field("minimum_calls", \.minimumCalls, .integer(1...100_000), "Outcomes needed before a rate is judged."),
             Field("failure_rate", \.failureRate, .share(1...10_000), "Share of failures that opens it."),
-            Field("slow_call", \.slowCall, Kind.duration(TimeoutSettings.limit).orOff(), "A call without response head after this long is slow."),
+            Field(
+                "slow_call", \.slowCall, Kind.duration(TimeoutSettings.limit).orOff(),
+                "A call without response head after this long is slow."),
             Field("slow_rate", \.slowRate, .share(1...10_000), "Share of slow calls that opens it."),
-            Field("consecutive_failures", \.consecutiveFailures, Kind.integer(1...100_000).orOff(), "Failures in a row that open it, whatever the rates."),
+            Field(
+                "consecutive_failures", \.consecutiveFailures, Kind.integer(1...100_000).orOff(),
+                "Failures in a row that open it, whatever the rates."),
             Field("saturation", \.saturation, .boolean, "Whether a hang that fills the bulkhead with slow calls opens it."),
         ]
     }
@@ -61,12 +80,17 @@ extension BreakerSettings {
     private static var opening: [Field<Self>] {
         [
             Field("half_open_calls", \.halfOpenCalls, .integer(1...1_000), "Probes of one half-open phase."),
-            Field("open_for", \.openFor, .duration(.milliseconds(1) ... .seconds(3600)), "The first opening; each further one in a row lasts twice as long."),
+            Field(
+                "open_for", \.openFor, .duration(.milliseconds(1) ... .seconds(3600)),
+                "The first opening; each further one in a row lasts twice as long."),
             Field("open_max", \.openMax, .duration(.milliseconds(1) ... .seconds(86_400)), "The longest opening, before jitter."),
             Field("open_jitter", \.openJitter, .share(0...10_000), "An opening is lengthened by a random share of up to this."),
-            Field("ramp", \.ramp, .duration(.zero ... .seconds(3600)), "After closing, a growing share is admitted for this long; `0s` admits all at once."),
             Field(
-                "half_open_wait", \.halfOpenWait, Kind.duration(TimeoutSettings.limit).optional(none: "the greater of twice per_try and 5s"),
+                "ramp", \.ramp, .duration(.zero ... .seconds(3600)),
+                "After closing, a growing share is admitted for this long; `0s` admits all at once."),
+            Field(
+                "half_open_wait", \.halfOpenWait,
+                Kind.duration(TimeoutSettings.limit).optional(none: "the greater of twice per_try and 5s"),
                 "A probe that is out for longer counts as failed."),
         ]
     }
@@ -116,11 +140,17 @@ extension Kind where Value == BreakerSettings.Window {
         let span: ClosedRange<Duration> = .milliseconds(100) ... .seconds(3600)
         let bare = Kind<Duration>.duration(span).map({ Window(Window.Draft(time: $0)) }, back: { _ in nil })
         let table = Table<Window.Draft>(
-            name: "Window", documentation: "Which outcomes the breaker looks at: the last `calls` (count), those of the last `time` (time), or the last `calls` that are not older than `time` (hybrid).",
+            name: "Window",
+            documentation:
+                "Which outcomes the breaker looks at: the last `calls` (count), those of the last `time` (time), or the last `calls` that are not older than `time` (hybrid).",
             fields: [
                 Field("kind", \.sort, .choice, "How outcomes leave the window."),
-                Field("calls", \.calls, Kind<Int>.integer(1...100_000).optional(none: String(Window.defaults.calls)), "For `count` and `hybrid`."),
-                Field("time", \.time, Kind<Duration>.duration(span).optional(none: Units.duration(Window.defaults.time)), "For `time` and `hybrid`."),
+                Field(
+                    "calls", \.calls, Kind<Int>.integer(1...100_000).optional(none: String(Window.defaults.calls)),
+                    "For `count` and `hybrid`."),
+                Field(
+                    "time", \.time, Kind<Duration>.duration(span).optional(none: Units.duration(Window.defaults.time)),
+                    "For `time` and `hybrid`."),
             ],
             check: { draft, node, reader in
                 if draft.sort == .time, draft.calls != nil {
@@ -145,12 +175,21 @@ extension RetrySettings {
                 Field("attempts", \.attempts, .integer(1...5), "Attempts in all: the first counts, so 1 means no retry."),
                 Field(
                     "retry_on", \.retryOn, Kind<Condition>.condition.list().optional(none: "what is safe"),
-                    "Reason words or their beginnings (`connect` is every `connect.*`) and statuses; never more than the method allows."),
-                Field("budget", \.budget, RetryBudgetSettings.table.kind(RetryBudgetSettings()), "How many extra attempts the upstream can be sent."),
-                Field("backoff_base", \.backoffBase, .duration(.zero ... .seconds(60)), "Before extra n: random, up to base · 2^(n−1)."),
+                    "Reason words or their beginnings (`connect` is every `connect.*`) and statuses; never more than the method allows."
+                ),
+                Field(
+                    "budget", \.budget, RetryBudgetSettings.table.kind(RetryBudgetSettings()),
+                    "How many extra attempts the upstream can be sent."),
+                Field(
+                    "backoff_base", \.backoffBase, .duration(.zero ... .seconds(60)),
+                    "Before extra n: random, up to base · 2^(n−1)."),
                 Field("backoff_cap", \.backoffCap, .duration(.zero ... .seconds(60)), "Longest back-off."),
-                Field("max_retry_after", \.maximumRetryAfter, .duration(.zero ... .seconds(3600)), "An upstream's Retry-After beyond this is passed on and not waited for."),
-                Field("replay_body", \.replayBodyBytes, .size(0...16_777_216), "Bytes of a request body that are kept for another attempt."),
+                Field(
+                    "max_retry_after", \.maximumRetryAfter, .duration(.zero ... .seconds(3600)),
+                    "An upstream's Retry-After beyond this is passed on and not waited for."),
+                Field(
+                    "replay_body", \.replayBodyBytes, .size(0...16_777_216),
+                    "Bytes of a request body that are kept for another attempt."),
             ])
     }
 }
@@ -158,7 +197,8 @@ extension RetrySettings {
 extension RetryBudgetSettings {
     static var table: Table<Self> {
         Table(
-            name: "Retry budget", documentation: "How many extra attempts an upstream can be sent, so that retries never become a storm.",
+            name: "Retry budget",
+            documentation: "How many extra attempts an upstream can be sent, so that retries never become a storm.",
             fields: [
                 Field("ratio", \.ratio, .share(0...10_000), "Extras for each first attempt of the window."),
                 Field("minimum", \.minimumPerSecondThousandths, .rate(0...1_000_000), "Extras that are always allowed."),
@@ -170,7 +210,9 @@ extension RetryBudgetSettings {
 extension BulkheadSettings {
     static var table: Table<Self> {
         Table(
-            name: "Bulkhead", documentation: "How many exchanges with an upstream may be under way at once, over all reactors, and how many may wait.",
+            name: "Bulkhead",
+            documentation:
+                "How many exchanges with an upstream may be under way at once, over all reactors, and how many may wait.",
             fields: [
                 Field("concurrent", \.concurrent, .integer(1...1_000_000), "Exchanges at once."),
                 Field("queue", \.queue, Kind.integer(0...1_000_000).optional(none: "half of concurrent"), "Places to wait."),
@@ -201,7 +243,8 @@ extension Kind where Value == RetrySettings.Condition {
                 return .status(status)
             }
             guard prefixes.contains(text) else {
-                throw ScalarProblem("is no reason" + (nearestName(to: text, among: prefixes.sorted()).map { "; did you mean \($0)?" } ?? ""))
+                throw ScalarProblem(
+                    "is no reason" + (nearestName(to: text, among: prefixes.sorted()).map { "; did you mean \($0)?" } ?? ""))
             }
             return .reason(text)
         }

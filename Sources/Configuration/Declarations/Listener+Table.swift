@@ -11,7 +11,9 @@ extension Configuration.Listener {
             name: "Listener", documentation: "An address on which clients are served.",
             fields: [
                 Field(
-                    "name", \.name, Kind.name.checked { name, node, reader in reader.claim("listener name", name, at: node.position) }, required: true,
+                    "name", \.name,
+                    Kind.name.checked { name, node, reader in reader.claim("listener name", name, at: node.position) },
+                    required: true,
                     "Its label in logs and metrics."),
                 Field(
                     "address", \.address,
@@ -23,7 +25,9 @@ extension Configuration.Listener {
                     "tls", \.tls, Configuration.ListenerTLS.table.kind(Configuration.ListenerTLS()).optional(none: "none"),
                     "How it speaks TLS. Without it: HTTP/1.1 in clear."),
                 Field("http2", \.http2, Configuration.HTTP2.table.kind(Configuration.HTTP2()), "What HTTP/2 clients are told."),
-                Field("forwarded", \.forwarded, Configuration.Forwarded.table.kind(Configuration.Forwarded()), "Which fields tell upstreams about the client."),
+                Field(
+                    "forwarded", \.forwarded, Configuration.Forwarded.table.kind(Configuration.Forwarded()),
+                    "Which fields tell upstreams about the client."),
                 .group("limits", limits, "Limits of this listener alone."),
             ])
     }
@@ -35,7 +39,9 @@ extension Configuration.Certificate {
             name: "Certificate", documentation: "A certificate chain and its private key.",
             fields: [
                 Field("chain", \.chain, .readableFile, required: true, "PEM: the certificate first, then its issuers."),
-                Field("key", \.key, .secret, required: true, "PEM, not encrypted: a path, `{ file: … }`, or `{ env: … }` for a variable that holds the key itself."),
+                Field(
+                    "key", \.key, .secret, required: true,
+                    "PEM, not encrypted: a path, `{ file: … }`, or `{ env: … }` for a variable that holds the key itself."),
             ]
         ).kind(Self(chain: "", key: Secret(.file(""))))
     }
@@ -55,13 +61,16 @@ extension Kind where Value == Secret {
 
     private static var reference: Kind {
         Table<Draft>(
-            name: "Secret", documentation: "Where a secret is to be found. The secret itself is never written into a configuration, and never shown.",
+            name: "Secret",
+            documentation:
+                "Where a secret is to be found. The secret itself is never written into a configuration, and never shown.",
             fields: [
                 Field("file", \.file, Kind<String>.readableFile.optional(none: nil), "A file that holds it."),
                 Field(
                     "env", \.environment,
                     Kind<String>.text(
-                        pattern: "^[A-Za-z_][A-Za-z0-9_]*$", meaning: "name of an environment variable", expected: "the name of an environment variable",
+                        pattern: "^[A-Za-z_][A-Za-z0-9_]*$", meaning: "name of an environment variable",
+                        expected: "the name of an environment variable",
                         problem: { $0.isEmpty || $0.contains("=") || $0.contains("\0") ? "is no such name" : nil }
                     ).checked { name, node, reader in
                         if !reader.surroundings.hasVariable(name) {
@@ -77,18 +86,28 @@ extension Kind where Value == Secret {
 extension Configuration.ListenerTLS {
     static var table: Table<Self> {
         Table(
-            name: "Listener TLS", documentation: "How a listener speaks TLS. There is no renegotiation, no compression and no 0-RTT.",
+            name: "Listener TLS",
+            documentation: "How a listener speaks TLS. There is no renegotiation, no compression and no 0-RTT.",
             fields: [
                 Field(
                     "certificates", \.certificates, Configuration.Certificate.kind.list(atLeast: 1), required: true,
-                    "Chosen by the name that the client asks for; the first is for clients that ask for none. ECDSA and RSA may stand side by side."),
-                Field("unknown_server_name", \.unknownServerName, .choice, "What a client gets that asks for a name no certificate has."),
+                    "Chosen by the name that the client asks for; the first is for clients that ask for none. ECDSA and RSA may stand side by side."
+                ),
+                Field(
+                    "unknown_server_name", \.unknownServerName, .choice,
+                    "What a client gets that asks for a name no certificate has."),
                 Field("protocols", \.protocols, Kind.choice.list(atLeast: 1), "Offered by ALPN, preferred first."),
                 Field("min_version", \.minimumVersion, .choice, "Oldest version of TLS."),
                 Field("max_version", \.maximumVersion, .choice, "Newest version of TLS."),
-                Field("ciphers", \.ciphers, Kind.libraryName.list(), initial: "ECDHE with AES-GCM or ChaCha20", "OpenSSL's names of the suites for TLS 1.2, preferred first."),
-                Field("ciphersuites", \.ciphersuites, Kind.libraryName.list(), initial: "the library's", "OpenSSL's names of the suites for TLS 1.3, preferred first."),
-                Field("curves", \.curves, Kind.libraryName.list(), initial: "X25519, P-256, P-384", "OpenSSL's names of the groups for key exchange, preferred first."),
+                Field(
+                    "ciphers", \.ciphers, Kind.libraryName.list(), initial: "ECDHE with AES-GCM or ChaCha20",
+                    "OpenSSL's names of the suites for TLS 1.2, preferred first."),
+                Field(
+                    "ciphersuites", \.ciphersuites, Kind.libraryName.list(), initial: "the library's",
+                    "OpenSSL's names of the suites for TLS 1.3, preferred first."),
+                Field(
+                    "curves", \.curves, Kind.libraryName.list(), initial: "X25519, P-256, P-384",
+                    "OpenSSL's names of the groups for key exchange, preferred first."),
                 Field(
                     "ticket_rotation", \.ticketRotation, Kind.duration(.seconds(60) ... .seconds(7 * 86_400)).orOff(),
                     "Age at which a new key for session tickets is made; the one before it still opens them. `off`: no tickets."),
@@ -112,7 +131,8 @@ extension Kind where Value == String {
         .text(
             pattern: "^[A-Za-z0-9_-]+$", meaning: "name", expected: "one name such as X25519 or ECDHE-RSA-AES128-GCM-SHA256",
             problem: { text in
-                text.utf8.allSatisfy { Words.isAlphanumeric($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") } && !text.isEmpty
+                text.utf8.allSatisfy { Words.isAlphanumeric($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") }
+                    && !text.isEmpty
                     ? nil : "is no name"
             })
     }
@@ -123,11 +143,19 @@ extension Configuration.HTTP2 {
         Table(
             name: "HTTP/2", documentation: "What a listener tells HTTP/2 clients (RFC 9113 §6.5.2).",
             fields: [
-                Field("max_concurrent_streams", \.maximumConcurrentStreams, .integer(1...10_000), "Requests of one connection at once."),
-                Field("stream_window", \.streamWindowBytes, .size(65_536...16_777_216), "Bytes of one request body in flight: what an exchange may hold in memory."),
-                Field("connection_window", \.connectionWindowBytes, .size(65_536...1_073_741_824), "Bytes of all request bodies of a connection in flight."),
+                Field(
+                    "max_concurrent_streams", \.maximumConcurrentStreams, .integer(1...10_000),
+                    "Requests of one connection at once."),
+                Field(
+                    "stream_window", \.streamWindowBytes, .size(65_536...16_777_216),
+                    "Bytes of one request body in flight: what an exchange may hold in memory."),
+                Field(
+                    "connection_window", \.connectionWindowBytes, .size(65_536...1_073_741_824),
+                    "Bytes of all request bodies of a connection in flight."),
                 Field("max_frame_size", \.maximumFrameBytes, .size(16_384...1_048_576), "Longest frame that is accepted."),
-                Field("header_table_size", \.headerTableBytes, .size(0...65_536), "The table of header compression, in each direction."),
+                Field(
+                    "header_table_size", \.headerTableBytes, .size(0...65_536),
+                    "The table of header compression, in each direction."),
             ])
     }
 }
@@ -135,7 +163,8 @@ extension Configuration.HTTP2 {
 extension Configuration.Forwarded {
     static var table: Table<Self> {
         Table(
-            name: "Forwarded", documentation:
+            name: "Forwarded",
+            documentation:
                 "Which fields tell upstreams about the client. `append` keeps what a peer in `trusted_networks` sent and builds on it, and replaces what any other sent; `replace` always replaces it; `off` removes the field.",
             fields: [
                 Field("x_forwarded_for", \.xForwardedFor, .choice, "The client's address."),

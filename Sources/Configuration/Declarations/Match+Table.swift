@@ -6,13 +6,20 @@ extension Configuration.Match {
         Table(
             name: "Match", documentation: "What a request must have; what is not written is not asked.",
             fields: [
-                Field("host", \.hosts, Kind.host.oneOrMany(), initial: "any", "A host name, `*.example.com` for every name below it, or a list of both. Quote what begins with `*`."),
+                Field(
+                    "host", \.hosts, Kind.host.oneOrMany(), initial: "any",
+                    "A host name, `*.example.com` for every name below it, or a list of both. Quote what begins with `*`."),
                 Field(
                     "path", \.path, Kind<Configuration.PathPattern>.path.optional(none: "any"),
-                    "`/exact`; `/prefix/*` by whole segments (`/prefix` too); `/users/{id}` with one segment for each parameter; or `/users/{id}/*`."),
+                    "`/exact`; `/prefix/*` by whole segments (`/prefix` too); `/users/{id}` with one segment for each parameter; or `/users/{id}/*`."
+                ),
                 Field("methods", \.methods, Kind.method.list(atLeast: 1), initial: "any", "Any of these."),
-                Field("headers", \.headers, .matches(of: .fieldName), initial: "any", "Field names and their whole value, or `present` (`\"present\"` in quotes is that value). All must match."),
-                Field("query", \.query, .matches(of: Kind<String>.text(meaning: "parameter", expected: "the name of a parameter")), initial: "any", "The same for query parameters."),
+                Field(
+                    "headers", \.headers, .matches(of: .fieldName), initial: "any",
+                    "Field names and their whole value, or `present` (`\"present\"` in quotes is that value). All must match."),
+                Field(
+                    "query", \.query, .matches(of: Kind<String>.text(meaning: "parameter", expected: "the name of a parameter")),
+                    initial: "any", "The same for query parameters."),
             ])
     }
 }
@@ -22,12 +29,7 @@ extension Kind where Value == Configuration.HostPattern {
         .scalar(
             .scalar(.string, pattern: #"^(\*\.)?[A-Za-z0-9_.-]+$|^\[[0-9A-Fa-f:.]+\]$"#, meaning: "host"),
             expected: "a host such as api.example.com or \"*.example.com\", without a port",
-            text: { pattern in
-                switch pattern {
-                case .exact(let name): name
-                case .below(let name): "*." + name
-                }
-            }
+            text: \.description
         ) { text throws(ScalarProblem) in
             let name = text.lowercased()
             if name.hasPrefix("["), name.hasSuffix("]"), let address = IPAddress(name.dropFirst().dropLast()), !address.isIPv4 {
@@ -45,7 +47,8 @@ extension Kind where Value == Configuration.HostPattern {
 extension Kind where Value == Configuration.PathPattern {
     static var path: Kind {
         .scalar(
-            .scalar(.string, pattern: "^/", meaning: "path pattern"), expected: "a path such as /exact, /prefix/* or /users/{id}", text: \.description
+            .scalar(.string, pattern: "^/", meaning: "path pattern"), expected: "a path such as /exact, /prefix/* or /users/{id}",
+            text: \.description
         ) { text throws(ScalarProblem) in
             do throws(Configuration.PatternError) {
                 return try Configuration.PathPattern(text)
@@ -85,7 +88,9 @@ extension Kind where Value == [Configuration.FieldMatch] {
 extension Kind where Value == [Configuration.HeaderField] {
     /// Fields of an answer; framing is the gateway's business.
     static var fields: Kind {
-        let framing = ["connection", "content-length", "transfer-encoding", "keep-alive", "upgrade", "te", "trailer", "date", "via"]
+        let framing = [
+            "connection", "content-length", "transfer-encoding", "keep-alive", "upgrade", "te", "trailer", "date", "via",
+        ]
         let name = Kind<String>.fieldName.checked { name, node, reader in
             if framing.contains(name) { reader.complain(at: node.position, "the field \(name) is set by the gateway itself") }
         }
@@ -118,7 +123,8 @@ extension Kind {
                     }
                     lines[readName] = entry.keyPosition.line
                     return reader.at(.key(entry.key)) { reader in
-                        guard let readValue = value.read(entry.value, &reader), case .scalar(_, let isPlain) = entry.value.content else { return nil }
+                        guard let readValue = value.read(entry.value, &reader), case .scalar(_, let isPlain) = entry.value.content
+                        else { return nil }
                         return make(readName, readValue, isPlain)
                     }
                 }
@@ -133,7 +139,9 @@ extension Kind where Value == Configuration.TextTemplate {
             .scalar(.string, pattern: "^(/|https?://)", meaning: "URL or path, with places"),
             expected: "a URL or a path such as https://{host}{path}{query}", text: \.description
         ) { text throws(ScalarProblem) in
-            guard text.hasPrefix("/") || text.hasPrefix("http://") || text.hasPrefix("https://") else { throw ScalarProblem("is no URL or path") }
+            guard text.hasPrefix("/") || text.hasPrefix("http://") || text.hasPrefix("https://") else {
+                throw ScalarProblem("is no URL or path")
+            }
             guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\\") }) else {
                 throw ScalarProblem("holds characters that stand in no URL")
             }
@@ -150,7 +158,8 @@ extension Kind where Value == Int {
     /// One of a few statuses.
     static func status(_ allowed: [Int]) -> Kind {
         let words = allowed.map { String($0) }
-        return .scalar(.choice(words), expected: "one of " + words.joined(separator: ", "), text: { String($0) }) { text throws(ScalarProblem) in
+        return .scalar(.choice(words), expected: "one of " + words.joined(separator: ", "), text: { String($0) }) {
+            text throws(ScalarProblem) in
             guard let status = Int(text), allowed.contains(status) else { throw ScalarProblem("is no such status") }
             return status
         }

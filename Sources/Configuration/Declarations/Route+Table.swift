@@ -54,28 +54,47 @@ extension Configuration.Route {
     private static var matching: [Field<Draft>] {
         [
             Field(
-                "name", \.name, Kind.name.checked { name, node, reader in reader.claim("route name", name, at: node.position) }.optional(none: "its path"),
+                "name", \.name,
+                Kind.name.checked { name, node, reader in reader.claim("route name", name, at: node.position) }.optional(
+                    none: "its path"),
                 "Its label in logs and metrics."),
-            Field("match", \.match, Configuration.Match.table.kind(Configuration.Match()), required: true, "What a request must have. `{ path: /* }` takes every request."),
+            Field(
+                "match", \.match, Configuration.Match.table.kind(Configuration.Match()), required: true,
+                "What a request must have. `{ path: /* }` takes every request."),
         ]
     }
 
     private static var actions: [Field<Draft>] {
         [
             Field("to", \.upstream, Kind.upstream.optional(none: nil), "Sends the request to an upstream."),
-            Field("split", \.split, Configuration.WeightedUpstream.kind.list(atLeast: 1).checked(checkSplit).optional(none: nil), "Sends it to one of several upstreams, by weight."),
-            Field("redirect", \.redirect, Configuration.Redirect.table.kind(Configuration.Redirect(to: .init(pieces: []))).optional(none: nil), "Sends the client elsewhere."),
-            Field("answer", \.answer, Configuration.Answer.table.kind(Configuration.Answer()).optional(none: nil), "Answers by itself."),
+            Field(
+                "split", \.split, Configuration.WeightedUpstream.kind.list(atLeast: 1).checked(checkSplit).optional(none: nil),
+                "Sends it to one of several upstreams, by weight."),
+            Field(
+                "redirect", \.redirect,
+                Configuration.Redirect.table.kind(Configuration.Redirect(to: .init(pieces: []))).optional(none: nil),
+                "Sends the client elsewhere."),
+            Field(
+                "answer", \.answer, Configuration.Answer.table.kind(Configuration.Answer()).optional(none: nil),
+                "Answers by itself."),
         ]
     }
 
     private static var sending: [Field<Draft>] {
         [
-            Field("strip_prefix", \.stripPrefix, Kind.literalPath.optional(none: nil), "Cut off from the path before the request is sent on; the match's path begins with it."),
-            Field("rewrite", \.rewrite, Kind<Configuration.PathPattern>.path.optional(none: nil), "The path that is sent on, with the match's `{parameters}` and its rest (`/*`) filled in."),
-            Field("timeouts", \.timeouts, Configuration.TimeoutOverrides.table.kind(Configuration.TimeoutOverrides()), "Timeouts of this route in place of the upstream's."),
+            Field(
+                "strip_prefix", \.stripPrefix, Kind.literalPath.optional(none: nil),
+                "Cut off from the path before the request is sent on; the match's path begins with it."),
+            Field(
+                "rewrite", \.rewrite, Kind<Configuration.PathPattern>.path.optional(none: nil),
+                "The path that is sent on, with the match's `{parameters}` and its rest (`/*`) filled in."),
+            Field(
+                "timeouts", \.timeouts, Configuration.TimeoutOverrides.table.kind(Configuration.TimeoutOverrides()),
+                "Timeouts of this route in place of the upstream's."),
             Field("idempotent", \.idempotent, .boolean, "Whether every method of this route may be tried again like PUT."),
-            Field("allow_encoded_slash", \.allowEncodedSlash, .boolean, "Whether `%2F` in a path is passed on as it is; else such a request is refused."),
+            Field(
+                "allow_encoded_slash", \.allowEncodedSlash, .boolean,
+                "Whether `%2F` in a path is passed on as it is; else such a request is refused."),
             .refused("filters", Configuration.Route.filtersReason),
         ]
     }
@@ -85,7 +104,9 @@ extension Configuration.Route {
         "filters (api_key, jwt, rate_limit, cache, compress, …) are not available in this version; without them this route would let everything pass, so it is refused"
 
     private static func checkSplit(_ parts: [Configuration.WeightedUpstream], _ node: YAML, _ reader: inout Reader) {
-        if !parts.isEmpty, parts.allSatisfy({ $0.weight == 0 }) { reader.complain(at: node.position, "all weights are 0; expected at least one above") }
+        if !parts.isEmpty, parts.allSatisfy({ $0.weight == 0 }) {
+            reader.complain(at: node.position, "all weights are 0; expected at least one above")
+        }
     }
 
     /// What concerns several keys of a route.
@@ -93,7 +114,8 @@ extension Configuration.Route {
         reader.claim("match", route.match, at: node.position(of: [.key("match")]))
         let parameters = route.match.path?.parameterNames ?? []
         let isProxied = route.upstream != nil || route.split != nil
-        for (key, isSet) in [("strip_prefix", route.stripPrefix != nil), ("rewrite", route.rewrite != nil)] where isSet && !isProxied {
+        for (key, isSet) in [("strip_prefix", route.stripPrefix != nil), ("rewrite", route.rewrite != nil)]
+        where isSet && !isProxied {
             reader.complain(at: node.position(of: [.key(key)]), "\(key) has a meaning only with to or split")
         }
         if route.rewrite != nil, route.stripPrefix != nil {
@@ -101,7 +123,8 @@ extension Configuration.Route {
         }
         if let prefix = route.stripPrefix, !begins(route.match.path, with: prefix) {
             let path = route.match.path.map { "\($0)" } ?? "no path"
-            reader.complain(at: node.position(of: [.key("strip_prefix")]), "the match has \(path), which does not begin with \(prefix)")
+            reader.complain(
+                at: node.position(of: [.key("strip_prefix")]), "the match has \(path), which does not begin with \(prefix)")
         }
         if let rewrite = route.rewrite {
             let place = node.position(of: [.key("rewrite")])
@@ -122,10 +145,14 @@ extension Configuration.Route {
         return path.segments.starts(with: wanted.segments)
     }
 
-    private static func complain(aboutUnknown names: [String], among known: [String], at position: Position, _ reader: inout Reader) {
+    private static func complain(aboutUnknown names: [String], among known: [String], at position: Position, _ reader: inout Reader)
+    {
         for name in names where !known.contains(name) {
             let help = nearestName(to: name, among: known).map { "did you mean {\($0)}?" }
-            reader.complain(at: position, "{\(name)} is no parameter of the match; " + (help ?? (known.isEmpty ? "it has none" : "known are \(known.joined(separator: ", "))")))
+            reader.complain(
+                at: position,
+                "{\(name)} is no parameter of the match; "
+                    + (help ?? (known.isEmpty ? "it has none" : "known are \(known.joined(separator: ", "))")))
         }
     }
 }
@@ -136,7 +163,9 @@ extension Configuration.WeightedUpstream {
             name: "Split", documentation: "One part of a split.",
             fields: [
                 Field("to", \.upstream, .upstream, required: true, "An upstream."),
-                Field("weight", \.weight, .integer(0...1_000_000), required: true, "Its share of the requests relative to the other parts."),
+                Field(
+                    "weight", \.weight, .integer(0...1_000_000), required: true,
+                    "Its share of the requests relative to the other parts."),
             ]
         ).kind(Self(upstream: "", weight: 0))
     }
@@ -147,7 +176,10 @@ extension Configuration.Redirect {
         Table(
             name: "Redirect", documentation: "Sends the client elsewhere.",
             fields: [
-                Field("to", \.to, .target, required: true, "A URL or a path, with `{host}`, `{path}`, `{query}` (with its `?`), `{rest}` (what `/*` matched) and the match's parameters filled in."),
+                Field(
+                    "to", \.to, .target, required: true,
+                    "A URL or a path, with `{host}`, `{path}`, `{query}` (with its `?`), `{rest}` (what `/*` matched) and the match's parameters filled in."
+                ),
                 Field("status", \.status, .status([301, 302, 303, 307, 308]), "308 keeps method and body."),
             ])
     }
@@ -159,7 +191,9 @@ extension Configuration.Answer {
             name: "Answer", documentation: "An answer that the gateway gives by itself.",
             fields: [
                 Field("status", \.status, .integer(200...599), "Its status."),
-                Field("headers", \.headers, .fields, initial: "none", "Its fields; without `content-type` a body is `text/plain; charset=utf-8`."),
+                Field(
+                    "headers", \.headers, .fields, initial: "none",
+                    "Its fields; without `content-type` a body is `text/plain; charset=utf-8`."),
                 Field("body", \.body, .text(meaning: "text", expected: "text"), initial: "empty", "Its body."),
             ])
     }
@@ -173,13 +207,16 @@ extension Configuration.TimeoutOverrides {
         inherited.text = { _ in nil }
         inherited.words = { _ in "the upstream's" }
         return Table(
-            name: "Route timeouts", documentation: "Timeouts of one route in place of the upstream's; the keys mean the same there.",
+            name: "Route timeouts",
+            documentation: "Timeouts of one route in place of the upstream's; the keys mean the same there.",
             fields: [
                 Field("total", \.total, inherited, "From the request head to the response head, over everything."),
                 Field("per_try", \.perTry, inherited, "One attempt, to its response head."),
                 Field("first_byte", \.firstByte, inherited, "From the request fully sent to the response head."),
                 Field("idle", \.idle, inherited, "Longest silence of the upstream inside a response."),
-                Field("total_includes_body", \.totalIncludesBody, Kind.boolean.optional(none: "the upstream's"), "Whether `total` reaches to the end of the response body."),
+                Field(
+                    "total_includes_body", \.totalIncludesBody, Kind.boolean.optional(none: "the upstream's"),
+                    "Whether `total` reaches to the end of the response body."),
             ])
     }
 }

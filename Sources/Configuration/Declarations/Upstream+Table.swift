@@ -21,7 +21,8 @@ extension Configuration.Upstream {
                     guard Words.isName(entry.key) else {
                         reader.complain(
                             at: entry.keyPosition,
-                            "\(quoted(entry.key)) is no name; expected up to 63 letters, digits, '-', '_' and '.', beginning with a letter or a digit")
+                            "\(quoted(entry.key)) is no name; expected up to 63 letters, digits, '-', '_' and '.', beginning with a letter or a digit"
+                        )
                         return nil
                     }
                     return reader.at(.key(entry.key)) { table.read(entry.value, &$0, from: Self(name: entry.key)) }
@@ -33,7 +34,9 @@ extension Configuration.Upstream {
         Table(
             name: "Upstream", documentation: "A service behind the gateway.",
             fields: [
-                Field("endpoints", \.endpoints, Configuration.Endpoint.kind.list(atLeast: 1).checked(refuseDoubles), required: true, "Where it runs."),
+                Field(
+                    "endpoints", \.endpoints, Configuration.Endpoint.kind.list(atLeast: 1).checked(refuseDoubles), required: true,
+                    "Where it runs."),
                 .refused("dns", "endpoints by name are not available in this version; list IP addresses in endpoints"),
                 Field(
                     "protocol", \.wireProtocol, .choice,
@@ -41,8 +44,11 @@ extension Configuration.Upstream {
                 Field(
                     "tls", \.tls, Configuration.UpstreamTLS.table.kind(Configuration.UpstreamTLS()).optional(none: "none"),
                     "How it speaks TLS. Without it: in clear. `{}` is TLS with the system's authorities."),
-                Field("guard", \.guardSettings, GuardSettings.table.kind(GuardSettings()), "What protects it, and the gateway from it."),
-                Field("balance", \.balance, .choice, "How an endpoint is chosen: in turn, or the less busy of two drawn at random."),
+                Field(
+                    "guard", \.guardSettings, GuardSettings.table.kind(GuardSettings()),
+                    "What protects it, and the gateway from it."),
+                Field(
+                    "balance", \.balance, .choice, "How an endpoint is chosen: in turn, or the less busy of two drawn at random."),
                 Field("pool", \.pool, Configuration.Pool.table.kind(Configuration.Pool()), "Kept connections."),
                 Field(
                     "keepalive", \.keepAlive, Configuration.KeepAlive.table.kind(Configuration.KeepAlive()).orOff(),
@@ -50,15 +56,20 @@ extension Configuration.Upstream {
                 Field(
                     "tcp_user_timeout", \.tcpUserTimeout, Kind.duration(.seconds(1) ... .seconds(600)).orOff(),
                     "How long sent bytes may stay unacknowledged before the connection is given up."),
-                Field("host", \.host, .choice, "What it sees in `Host`: what the client sent, or its own name (`tls.server_name`, else its address)."),
+                Field(
+                    "host", \.host, .choice,
+                    "What it sees in `Host`: what the client sent, or its own name (`tls.server_name`, else its address)."),
             ])
     }
 
     private static func refuseDoubles(_ endpoints: [Configuration.Endpoint], _ node: YAML, _ reader: inout Reader) {
         // An endpoint that did not read is missing from the list, so that the places no longer tell which is which.
         guard case .sequence(let items) = node.content, items.count == endpoints.count else { return }
-        for (index, endpoint) in endpoints.enumerated() where endpoints[..<index].contains(where: { $0.address == endpoint.address }) {
-            reader.at(.index(index)) { $0.complain(at: items[index].position, "the endpoint \(endpoint.address) stands there twice; use weight") }
+        for (index, endpoint) in endpoints.enumerated()
+        where endpoints[..<index].contains(where: { $0.address == endpoint.address }) {
+            reader.at(.index(index)) {
+                $0.complain(at: items[index].position, "the endpoint \(endpoint.address) stands there twice; use weight")
+            }
         }
     }
 }
@@ -89,8 +100,12 @@ extension Configuration.UpstreamTLS {
                         meaning: "host name", expected: "a host name such as users.internal",
                         problem: { Words.isHostName($0) ? nil : "is no host name" }
                     ).optional(none: "the endpoint's address"), "The name that is sent, and that the certificate must have."),
-                Field("verify", \.verify, .boolean, "Whether chain and name are verified. Without it anybody on the way can read and change everything."),
-                Field("client_certificate", \.clientCertificate, Configuration.Certificate.kind.optional(none: "none"), "What the gateway shows when it is asked."),
+                Field(
+                    "verify", \.verify, .boolean,
+                    "Whether chain and name are verified. Without it anybody on the way can read and change everything."),
+                Field(
+                    "client_certificate", \.clientCertificate, Configuration.Certificate.kind.optional(none: "none"),
+                    "What the gateway shows when it is asked."),
                 Field("min_version", \.minimumVersion, .choice, "Oldest version of TLS."),
             ])
     }
@@ -101,9 +116,13 @@ extension Configuration.Pool {
         Table(
             name: "Pool", documentation: "Kept connections of each reactor to each endpoint.",
             fields: [
-                Field("connections", \.connections, Kind.integer(1...100_000).orOff(), "Connections at once. Off, because the bulkhead already bounds them."),
+                Field(
+                    "connections", \.connections, Kind.integer(1...100_000).orOff(),
+                    "Connections at once. Off, because the bulkhead already bounds them."),
                 Field("idle", \.idle, .integer(0...100_000), "Idle connections that are kept."),
-                Field("idle_timeout", \.idleTimeout, .duration(.milliseconds(100) ... .seconds(3600)), "Life of an idle connection. Keep it below the upstream's own."),
+                Field(
+                    "idle_timeout", \.idleTimeout, .duration(.milliseconds(100) ... .seconds(3600)),
+                    "Life of an idle connection. Keep it below the upstream's own."),
                 Field("max_requests", \.maximumRequests, Kind.integer(1...1_000_000_000).orOff(), "Requests on one connection."),
                 Field(
                     "max_age", \.maximumAge, Kind.duration(.seconds(1) ... .seconds(7 * 86_400)).orOff(),
@@ -117,8 +136,12 @@ extension Configuration.KeepAlive {
         Table(
             name: "Keep-alive", documentation: "TCP keep-alive probes: they find a peer that vanished without a word.",
             fields: [
-                Field("idle", \.idle, .duration(.seconds(1) ... .seconds(7200), multipleOf: .seconds(1)), "Silence before the first probe."),
-                Field("interval", \.interval, .duration(.seconds(1) ... .seconds(600), multipleOf: .seconds(1)), "From probe to probe."),
+                Field(
+                    "idle", \.idle, .duration(.seconds(1) ... .seconds(7200), multipleOf: .seconds(1)),
+                    "Silence before the first probe."),
+                Field(
+                    "interval", \.interval, .duration(.seconds(1) ... .seconds(600), multipleOf: .seconds(1)),
+                    "From probe to probe."),
                 Field("count", \.count, .integer(1...20), "Probes without answer that end the connection."),
             ])
     }

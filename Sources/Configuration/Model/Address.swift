@@ -51,7 +51,8 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
         var bytes: [UInt8] = []
         for part in parts {
             // A leading zero is octal to some readers: refused.
-            guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ (0x30...0x39).contains($0) }), part == "0" || part.first != "0",
+            guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+                part == "0" || part.first != "0",
                 let byte = UInt8(part)
             else { return nil }
             bytes.append(byte)
@@ -66,7 +67,8 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
             guard let bytes = groups(characters[...]), bytes.count == 16 else { return nil }
             return bytes
         }
-        guard let head = groups(characters[..<gap]), let tail = groups(characters[(gap + 2)...], mayEndInIPv4: true), head.count + tail.count <= 14
+        guard let head = groups(characters[..<gap], mayEndInIPv4: false), let tail = groups(characters[(gap + 2)...]),
+            head.count + tail.count <= 14
         else { return nil }
         return head + [UInt8](repeating: 0, count: 16 - head.count - tail.count) + tail
     }
@@ -78,7 +80,7 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
         let parts = text.split(separator: 0x3A, omittingEmptySubsequences: false)
         for (index, part) in parts.enumerated() {
             let group = String(decoding: part, as: UTF8.self)
-            if index == parts.count - 1, group.contains("."), let ending = version4(group) {
+            if mayEndInIPv4, index == parts.count - 1, group.contains("."), let ending = version4(group) {
                 bytes += ending
             } else {
                 guard (1...4).contains(part.count), !group.hasPrefix("+"), let value = UInt16(group, radix: 16) else { return nil }
@@ -103,7 +105,9 @@ public struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
         let bits = address.bytes.count * 8
         var length = bits
         if parts.count == 2 {
-            guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let given = Int(parts[1]), given <= bits else { return nil }
+            guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let given = Int(parts[1]), given <= bits else {
+                return nil
+            }
             length = given
         }
         self.address = address

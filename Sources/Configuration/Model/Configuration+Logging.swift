@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 public import Resilience
 
-
 extension Configuration {
     /// One line a request: where it goes and how many are written.
     public struct AccessLog: Equatable, Sendable {

@@ -16,7 +16,7 @@ extension Configuration {
             case answer(Answer)
         }
 
-        /// The label in logs and metrics. Default: the path pattern, with the host before it if there is just one.
+        /// What `label` is to be; a name, unique among routes. Default: the path pattern, with the host before it if there is just one.
         public var name: String?
         public var match: Match
         public var action: Action
@@ -34,6 +34,13 @@ extension Configuration {
         public init(match: Match, action: Action) {
             self.match = match
             self.action = action
+        }
+
+        /// What logs and metrics call this route: never anything that a client sent.
+        public var label: String {
+            if let name { return name }
+            let host = match.hosts.count == 1 ? match.hosts[0].description : ""
+            return host + (match.path?.description ?? "/*")
         }
 
         /// The upstreams that this route can lead to, in the order of the file.
@@ -63,10 +70,18 @@ extension Configuration {
     }
 
     /// `api.example.com`, or `*.example.com` for every name below it, at any depth but not itself.
-    public enum HostPattern: Hashable, Sendable {
+    public enum HostPattern: Hashable, Sendable, CustomStringConvertible {
         case exact(String)
         /// What follows `*.`.
         case below(String)
+
+        /// As it is written in a configuration.
+        public var description: String {
+            switch self {
+            case .exact(let name): name
+            case .below(let name): "*." + name
+            }
+        }
     }
 
     /// One header field or query parameter.

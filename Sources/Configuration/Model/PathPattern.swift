@@ -41,7 +41,10 @@ extension Configuration {
         /// Reads a pattern; the message of a `PatternError` says what is wrong with it.
         public init(_ text: String) throws(PatternError) {
             guard text.utf8.first == UInt8(ascii: "/") else { throw PatternError("a path begins with /") }
-            for byte in text.utf8 where byte <= 0x20 || byte >= 0x7F || byte == UInt8(ascii: "?") || byte == UInt8(ascii: "#") || byte == UInt8(ascii: "\\") {
+            for byte in text.utf8
+            where byte <= 0x20 || byte >= 0x7F || byte == UInt8(ascii: "?") || byte == UInt8(ascii: "#")
+                || byte == UInt8(ascii: "\\")
+            {
                 throw PatternError("a path holds visible ASCII characters but ?, # and \\; write others as %XX")
             }
             var parts = text.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
@@ -49,7 +52,9 @@ extension Configuration {
             if matchesRest { parts.removeLast() }
             segments = []
             for (index, part) in parts.enumerated() {
-                if part.isEmpty && (index < parts.count - 1 || matchesRest) { throw PatternError("an empty segment (//) matches nothing") }
+                if part.isEmpty && (index < parts.count - 1 || matchesRest) {
+                    throw PatternError("an empty segment (//) matches nothing")
+                }
                 if part == "." || part == ".." { throw PatternError("a normalised path has no segment \(part)") }
                 segments.append(try PathPattern.segment(part))
             }
@@ -62,7 +67,9 @@ extension Configuration {
         private static func segment(_ part: Substring) throws(PatternError) -> Segment {
             if part.first == "{", part.last == "}" {
                 let name = part.dropFirst().dropLast()
-                guard TextTemplate.isVariableName(name) else { throw PatternError("{\(name)} is no name: use lower-case letters, digits and _") }
+                guard TextTemplate.isVariableName(name) else {
+                    throw PatternError("{\(name)} is no name: use lower-case letters, digits and _")
+                }
                 return .parameter(String(name))
             }
             if part.contains("{") || part.contains("}") { throw PatternError("a parameter is a whole segment, as in /users/{id}") }
@@ -135,9 +142,13 @@ extension Configuration {
             pieces = []
             var rest = text[...]
             while let open = rest.firstIndex(where: { $0 == "{" || $0 == "}" }) {
-                guard rest[open] == "{", let close = rest[open...].firstIndex(of: "}") else { throw PatternError("a { has its }, around one name") }
+                guard rest[open] == "{", let close = rest[open...].firstIndex(of: "}") else {
+                    throw PatternError("a { has its }, around one name")
+                }
                 let name = rest[rest.index(after: open)..<close]
-                guard TextTemplate.isVariableName(name) else { throw PatternError("{\(name)} is no name: use lower-case letters, digits and _") }
+                guard TextTemplate.isVariableName(name) else {
+                    throw PatternError("{\(name)} is no name: use lower-case letters, digits and _")
+                }
                 if open > rest.startIndex { pieces.append(.literal(String(rest[..<open]))) }
                 pieces.append(.variable(String(name)))
                 rest = rest[rest.index(after: close)...]

@@ -86,7 +86,9 @@ private enum SchemaWriter {
             if let minimum { entries.append(("minimum", .integer(minimum))) }
             if let maximum { entries.append(("maximum", .integer(maximum))) }
             // What reads as a number in YAML is text to us as well, where text is asked for.
-            if type == .string, pattern == nil { entries[0].value = .array([.string("string"), .string("number"), .string("boolean")]) }
+            if type == .string, pattern == nil {
+                entries[0].value = .array([.string("string"), .string("number"), .string("boolean")])
+            }
             return entries
         case .choice(let words):
             // YAML 1.1 takes off for false.

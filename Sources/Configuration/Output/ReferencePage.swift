@@ -38,7 +38,9 @@ private enum ReferencePage {
 
     static func section(_ object: ObjectShape) -> String {
         var text = "## \(object.name)\n\n\(object.documentation)"
-        if !object.exactlyOne.isEmpty { text += " Exactly one of " + object.exactlyOne.map { "`\($0)`" }.joined(separator: ", ") + " is needed." }
+        if !object.exactlyOne.isEmpty {
+            text += " Exactly one of " + object.exactlyOne.map { "`\($0)`" }.joined(separator: ", ") + " is needed."
+        }
         text += "\n\n| key | value | default | what it is for |\n| --- | --- | --- | --- |\n"
         for row in object.rows {
             text += "| `\(row.key)` | \(cell(row.shape.meaning)) | \(cell(defaultCell(row))) | \(cell(row.documentation)) |\n"

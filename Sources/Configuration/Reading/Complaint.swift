@@ -44,6 +44,7 @@ extension [Complaint] {
     /// By position; those at one place stay in the order in which they were made.
     var inOrder: [Complaint] {
         let origin = Position(line: 0, column: 0)
-        return enumerated().sorted { ($0.element.position ?? origin, $0.offset) < ($1.element.position ?? origin, $1.offset) }.map(\.element)
+        return enumerated().sorted { ($0.element.position ?? origin, $0.offset) < ($1.element.position ?? origin, $1.offset) }.map(
+            \.element)
     }
 }

@@ -10,9 +10,18 @@ struct FileProblem: Error, CustomStringConvertible {
 
 /// Whole small files, read through the C library.
 enum FileReading {
-    /// The first `limit` bytes of a file that is not a folder; one more than `limit` tells a longer file.
+    /// Why a file cannot be read; `nil`: it can. Asks without opening it, which a pipe's writer would notice.
+    static func problem(of path: String) -> String? {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0, unsafe faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0 else {
+            return message(errno)
+        }
+        return status.st_mode & S_IFMT == S_IFDIR ? message(EISDIR) : nil
+    }
+
+    /// The first `limit` bytes of a file that is not a folder: a caller that asks for one too many can tell a longer one.
     static func contents(of path: String, atMost limit: Int) throws(FileProblem) -> [UInt8] {
-        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw FileProblem(description: message(errno)) }
         defer { close(descriptor) }
         var status = stat()

@@ -3,12 +3,16 @@
 
 extension Kind where Value == Address {
     private static var shape: Shape {
-        .scalar(.string, pattern: #"^(unix:/.+|.+:[0-9]{1,5})$"#, meaning: "address, as `10.0.0.1:8443`, `[::1]:8443` or `unix:/path`")
+        .scalar(
+            .string, pattern: #"^(unix:/.+|.+:[0-9]{1,5})$"#, meaning: "address, as `10.0.0.1:8443`, `[::1]:8443` or `unix:/path`")
     }
 
     /// Where to listen; port 0 lets the kernel choose.
     static var listening: Kind {
-        .scalar(shape, expected: "an address to listen on, such as 0.0.0.0:8443, [::]:8443 or unix:/run/holdfast.sock", text: \.description) {
+        .scalar(
+            shape, expected: "an address to listen on, such as 0.0.0.0:8443, [::]:8443 or unix:/run/holdfast.sock",
+            text: \.description
+        ) {
             text throws(ScalarProblem) in
             try Addresses.parse(text, wildcardHint: true)
         }
@@ -33,7 +37,8 @@ extension Kind where Value == IPNetwork {
         ) { text throws(ScalarProblem) in
             guard let network = IPNetwork(text) else {
                 let base = text.split(separator: "/").first.flatMap { IPAddress($0) }
-                throw ScalarProblem(base == nil ? "is no network" : "is no network: its prefix is too long, or bits are set behind it")
+                throw ScalarProblem(
+                    base == nil ? "is no network" : "is no network: its prefix is too long, or bits are set behind it")
             }
             return network
         }
@@ -49,13 +54,16 @@ enum Addresses {
         if text.hasPrefix("unix:") {
             let path = text.dropFirst(5)
             guard path.hasPrefix("/") else { throw ScalarProblem("is not an absolute path") }
-            guard path.utf8.count <= maximumSocketPathBytes else { throw ScalarProblem("is longer than \(maximumSocketPathBytes) bytes") }
+            guard path.utf8.count <= maximumSocketPathBytes else {
+                throw ScalarProblem("is longer than \(maximumSocketPathBytes) bytes")
+            }
             return .unix(String(path))
         }
         guard let colon = text.lastIndex(of: ":"), !text.hasSuffix("]") else { throw ScalarProblem("has no port") }
         var host = text[..<colon]
         let digits = text[text.index(after: colon)...]
-        guard (1...5).contains(digits.utf8.count), digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = UInt16(digits) else {
+        guard (1...5).contains(digits.utf8.count), digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = UInt16(digits)
+        else {
             throw ScalarProblem("has no port from 0 to 65535")
         }
         if host.hasPrefix("["), host.hasSuffix("]") {

@@ -8,7 +8,9 @@ extension Kind where Value == Int {
     static func integer(_ range: ClosedRange<Int>) -> Kind {
         let expected = "an integer from \(range.lowerBound) to \(range.upperBound)"
         return .scalar(
-            .scalar(.integer, minimum: range.lowerBound, maximum: range.upperBound, meaning: "integer, \(range.lowerBound) to \(range.upperBound)"),
+            .scalar(
+                .integer, minimum: range.lowerBound, maximum: range.upperBound,
+                meaning: "integer, \(range.lowerBound) to \(range.upperBound)"),
             expected: expected, text: { String($0) }
         ) { text throws(ScalarProblem) in
             guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) || $0 == UInt8(ascii: "-") }), let value = Int(text) else {
@@ -62,7 +64,10 @@ extension Kind where Value == Int {
 
 extension Kind where Value == UInt64 {
     static var seed: Kind {
-        .scalar(.scalar(.integer, minimum: 0, meaning: "integer, 0 to \(UInt64.max)"), expected: "an integer from 0 to \(UInt64.max)", text: { String($0) }) {
+        .scalar(
+            .scalar(.integer, minimum: 0, meaning: "integer, 0 to \(UInt64.max)"), expected: "an integer from 0 to \(UInt64.max)",
+            text: { String($0) }
+        ) {
             text throws(ScalarProblem) in
             guard !text.hasPrefix("+"), let value = UInt64(text) else { throw ScalarProblem("is no such integer") }
             return value

@@ -3,7 +3,8 @@
 
 extension Kind where Value == Bool {
     static var boolean: Kind {
-        .scalar(.scalar(.boolean, meaning: "`true` or `false`"), expected: "true or false", text: { String($0) }) { text throws(ScalarProblem) in
+        .scalar(.scalar(.boolean, meaning: "`true` or `false`"), expected: "true or false", text: { String($0) }) {
+            text throws(ScalarProblem) in
             switch text {
             case "true": return true
             case "false": return false
@@ -19,7 +20,8 @@ extension Kind where Value: CaseIterable & RawRepresentable<String> {
     /// One of the words of an enumeration.
     static var choice: Kind {
         let words = Value.allCases.map(\.rawValue)
-        return .scalar(.choice(words), expected: "one of " + words.joined(separator: ", "), text: { $0.rawValue }) { text throws(ScalarProblem) in
+        return .scalar(.choice(words), expected: "one of " + words.joined(separator: ", "), text: { $0.rawValue }) {
+            text throws(ScalarProblem) in
             if let value = Value(rawValue: text) { return value }
             throw ScalarProblem("is not known" + (nearestName(to: text, among: words).map { "; did you mean \($0)?" } ?? ""))
         }
@@ -31,7 +33,8 @@ extension Kind where Value == String {
     static func text(
         pattern: String? = nil, meaning: String, expected: String, problem: @escaping (String) -> String? = { _ in nil }
     ) -> Kind {
-        .scalar(.scalar(.string, pattern: pattern, meaning: meaning), expected: expected, text: { $0 }) { text throws(ScalarProblem) in
+        .scalar(.scalar(.string, pattern: pattern, meaning: meaning), expected: expected, text: { $0 }) {
+            text throws(ScalarProblem) in
             if let problem = problem(text) { throw ScalarProblem(problem) }
             return text
         }
@@ -89,7 +92,8 @@ extension Kind where Value == String {
 
     /// The name of an upstream that the file must define.
     static var upstream: Kind {
-        Kind.name.checked { name, node, reader in reader.refer(toUpstream: name, at: node.position) }.described("name of an upstream")
+        Kind.name.checked { name, node, reader in reader.refer(toUpstream: name, at: node.position) }.described(
+            "name of an upstream")
     }
 
     private func described(_ meaning: String) -> Kind {
@@ -105,7 +109,9 @@ extension Kind where Value == String {
 enum Words {
     static func isName(_ text: String) -> Bool {
         guard let first = text.utf8.first, isAlphanumeric(first), text.utf8.count <= 63 else { return false }
-        return text.utf8.allSatisfy { isAlphanumeric($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: ".") }
+        return text.utf8.allSatisfy {
+            isAlphanumeric($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: ".")
+        }
     }
 
     /// RFC 9110 §5.6.2.
@@ -116,7 +122,8 @@ enum Words {
     /// RFC 9110 §5.5, without obs-text.
     static func isFieldValue(_ text: String) -> Bool {
         func isBlank(_ byte: UInt8?) -> Bool { byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
-        return !isBlank(text.utf8.first) && !isBlank(text.utf8.last) && text.utf8.allSatisfy { $0 == UInt8(ascii: "\t") || (0x20...0x7E).contains($0) }
+        return !isBlank(text.utf8.first) && !isBlank(text.utf8.last)
+            && text.utf8.allSatisfy { $0 == UInt8(ascii: "\t") || (0x20...0x7E).contains($0) }
     }
 
     static func isAlphanumeric(_ byte: UInt8) -> Bool {

@@ -22,7 +22,8 @@ struct ScalarProblem: Error {
 extension Kind {
     /// A scalar; `expected` ends the complaint "…; expected …".
     static func scalar(
-        _ shape: Shape, expected: String, text: @escaping (Value) -> String?, parse: @escaping (String) throws(ScalarProblem) -> Value
+        _ shape: Shape, expected: String, text: @escaping (Value) -> String?,
+        parse: @escaping (String) throws(ScalarProblem) -> Value
     ) -> Kind {
         Kind(
             shape: shape,

@@ -17,14 +17,7 @@ public struct Surroundings: Sendable {
 
     /// This machine and this process.
     public static let system = Surroundings(
-        fileProblem: { path in
-            do throws(FileProblem) {
-                _ = try FileReading.contents(of: path, atMost: 0)
-                return nil
-            } catch {
-                return error.description
-            }
-        },
+        fileProblem: { FileReading.problem(of: $0) },
         hasVariable: { unsafe getenv($0) != nil })
 
     /// Every file can be read and every variable is set: for a configuration that is written for another machine.

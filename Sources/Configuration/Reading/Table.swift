@@ -21,7 +21,8 @@ struct Field<Root> {
         row = { root in
             ObjectShape.Row(
                 key: key, shape: kind.shape, isRequired: required,
-                initial: required ? nil : initial.map { .told($0) } ?? Field.initial(of: root[keyPath: path], kind), documentation: documentation)
+                initial: required ? nil : initial.map { .told($0) } ?? Field.initial(of: root[keyPath: path], kind),
+                documentation: documentation)
         }
     }
 
@@ -41,7 +42,8 @@ struct Field<Root> {
             if let changed = table.read(node, &reader, from: root) { root = changed }
         }
         row = { root in
-            ObjectShape.Row(key: key, shape: table.shape(root), isRequired: false, initial: .told("its own"), documentation: documentation)
+            ObjectShape.Row(
+                key: key, shape: table.shape(root), isRequired: false, initial: .told("its own"), documentation: documentation)
         }
     }
 
@@ -78,7 +80,9 @@ struct Table<Root> {
 
     /// This table as a kind of value that starts from `initial`.
     func kind(_ initial: Root) -> Kind<Root> {
-        Kind(shape: shape(initial), read: { node, reader in read(node, &reader, from: initial) }, text: { _ in nil }, words: { _ in "its own" })
+        Kind(
+            shape: shape(initial), read: { node, reader in read(node, &reader, from: initial) }, text: { _ in nil },
+            words: { _ in "its own" })
     }
 
     /// Reads a mapping; `nil` if it is none or lacks a required key. What could not be read keeps its value in `initial`.
@@ -112,7 +116,8 @@ struct Table<Root> {
 
     private func complain(aboutUnknown entry: YAML.Entry, _ reader: inout Reader) {
         let known = fields.map(\.key)
-        let help = nearestName(to: entry.key, among: known).map { "did you mean \($0)?" } ?? "known are \(known.joined(separator: ", "))"
+        let help =
+            nearestName(to: entry.key, among: known).map { "did you mean \($0)?" } ?? "known are \(known.joined(separator: ", "))"
         reader.complain(at: entry.keyPosition, "unknown key \(quoted(entry.key)); \(help)")
     }
 

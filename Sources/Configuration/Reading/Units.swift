@@ -20,7 +20,9 @@ struct Quantity {
         scan: while index < text.endIndex {
             switch text[index] {
             case let digit where digit.isASCII && digit.isNumber:
-                guard digits < 100_000_000_000_000_000, divisor < 1_000_000_000, let value = digit.wholeNumberValue else { return nil }
+                guard digits < 100_000_000_000_000_000, divisor < 1_000_000_000, let value = digit.wholeNumberValue else {
+                    return nil
+                }
                 digits = digits * 10 + value
                 if pointSeen { divisor *= 10 }
             case "." where !pointSeen && index > text.startIndex: pointSeen = true
@@ -60,7 +62,9 @@ enum Units {
         guard let unit = times.first(where: { $0.unit == quantity.unit }) else {
             throw ScalarProblem("has the unknown unit \(quoted(String(quantity.unit)))")
         }
-        guard let value = quantity.times(unit.nanoseconds) else { throw ScalarProblem("is finer than a nanosecond or longer than a lifetime") }
+        guard let value = quantity.times(unit.nanoseconds) else {
+            throw ScalarProblem("is finer than a nanosecond or longer than a lifetime")
+        }
         return value
     }
 
@@ -120,7 +124,9 @@ enum Units {
     }
 
     static func rate(_ thousandthsPerSecond: Int) -> String {
-        if thousandthsPerSecond % 1_000 != 0, thousandthsPerSecond * 60 % 1_000 == 0 { return "\(thousandthsPerSecond * 60 / 1_000)/minute" }
+        if thousandthsPerSecond % 1_000 != 0, thousandthsPerSecond * 60 % 1_000 == 0 {
+            return "\(thousandthsPerSecond * 60 / 1_000)/minute"
+        }
         return decimal(thousandthsPerSecond, places: 3) + "/second"
     }
 

@@ -44,16 +44,23 @@ struct YAML {
         }
     }
 
-    /// The place of the deepest node that exists on a path of keys and indices.
+    /// The place of the deepest node that exists on a path.
     func position(of path: [PathComponent]) -> Position {
-        guard let first = path.first else { return position }
-        switch (content, first) {
-        case (.mapping(let entries), .key(let key)):
-            guard let entry = entries.first(where: { $0.key == key }) else { return position }
-            return entry.value.position(of: Array(path.dropFirst()))
-        case (.sequence(let items), .index(let index)) where items.indices.contains(index):
-            return items[index].position(of: Array(path.dropFirst()))
-        default: return position
+        guard let first = path.first, let next = child(first) else { return position }
+        return next.position(of: Array(path.dropFirst()))
+    }
+
+    /// Whether a path leads to a node.
+    func has(_ path: [PathComponent]) -> Bool {
+        guard let first = path.first else { return true }
+        return child(first)?.has(Array(path.dropFirst())) ?? false
+    }
+
+    private func child(_ component: PathComponent) -> YAML? {
+        switch (content, component) {
+        case (.mapping(let entries), .key(let key)): entries.first { $0.key == key }?.value
+        case (.sequence(let items), .index(let index)) where items.indices.contains(index): items[index]
+        default: nil
         }
     }
 }

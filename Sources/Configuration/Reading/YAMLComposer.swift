@@ -39,7 +39,8 @@ struct YAMLComposer {
         var scalars = Array(text.unicodeScalars)
         if scalars.first == "\u{FEFF}" { scalars.removeFirst() }
         if let index = scalars.firstIndex(where: { YAMLComposer.reserved.contains($0) }) {
-            return refuse(YAMLComposer.position(of: index, in: scalars), "a private-use character (U+E000 to U+E0FF) has no meaning here")
+            return refuse(
+                YAMLComposer.position(of: index, in: scalars), "a private-use character (U+E000 to U+E0FF) has no meaning here")
         }
         for index in scalars.indices where scalars[index] == "*" { scalars[index] = YAMLComposer.star }
         while true {
@@ -66,7 +67,8 @@ struct YAMLComposer {
         }
     }
 
-    static let emptyMessage = "the configuration is empty; expected at least listeners, upstreams and routes, as in config/minimal.yaml"
+    static let emptyMessage =
+        "the configuration is empty; expected at least listeners, upstreams and routes, as in config/minimal.yaml"
 
     // MARK: Double keys
 
@@ -104,13 +106,17 @@ struct YAMLComposer {
     /// The tree below a node; `nil` with a complaint.
     private mutating func convert(_ node: Node, depth: Int) -> YAML? {
         let position = node.mark.map(Position.init) ?? Position(line: 1, column: 1)
-        guard depth <= YAMLComposer.maximumDepth else { return refuse(position, "is nested deeper than \(YAMLComposer.maximumDepth) levels") }
+        guard depth <= YAMLComposer.maximumDepth else {
+            return refuse(position, "is nested deeper than \(YAMLComposer.maximumDepth) levels")
+        }
         if let tag = foreignTag(of: node) { return refuse(position, "the tag \(tag) has no meaning here; write the value alone") }
         let tree: YAML?
         switch node {
         case .scalar(let scalar):
             let text = restored(scalar.string, at: position)
-            if scalar.style == .plain, text.utf8.first == UInt8(ascii: "*") { return alias(text.dropFirst(), at: position, depth: depth) }
+            if scalar.style == .plain, text.utf8.first == UInt8(ascii: "*") {
+                return alias(text.dropFirst(), at: position, depth: depth)
+            }
             let isPlain = scalar.style == .plain || scalar.style == .any
             tree = YAML(content: .scalar(text, isPlain: isPlain), position: position, size: 1, height: 1)
         case .sequence(let sequence):
@@ -181,7 +187,9 @@ struct YAMLComposer {
         guard depth + tree.height - 1 <= YAMLComposer.maximumDepth else {
             return refuse(position, "is nested deeper than \(YAMLComposer.maximumDepth) levels with the alias *\(name)")
         }
-        guard tree.size <= budget else { return refuse(position, "has more than \(YAMLComposer.maximumNodes) nodes with the alias *\(name)") }
+        guard tree.size <= budget else {
+            return refuse(position, "has more than \(YAMLComposer.maximumNodes) nodes with the alias *\(name)")
+        }
         budget -= tree.size
         return tree
     }
@@ -228,7 +236,8 @@ struct YAMLComposer {
             var message = "is not YAML: \(problem)"
             if let context, !context.text.isEmpty { message += " \(context.text) (line \(context.mark.line))" }
             if let hint = YAMLComposer.hint(for: problem) { message += "; \(hint)" }
-            return refuse(Position(mark), message)
+            // libyaml looks for what is missing on the line behind the last.
+            return refuse(min(Position(mark), YAMLComposer.position(of: scalars.count, in: scalars)), message)
         case .reader(let problem, let offset, _, let yaml):
             let index = offset.map { yaml.prefix($0).unicodeScalars.count }
             return refuse(index.map { YAMLComposer.position(of: $0, in: scalars) }, "is not YAML: \(problem)")
@@ -238,8 +247,10 @@ struct YAMLComposer {
 
     private static func hint(for problem: String) -> String? {
         switch problem {
-        case "found character that cannot start any token": "indent with spaces, and quote a value that begins with @, % or a backquote"
-        case "mapping values are not allowed in this context": "quote a value that holds a colon and a space, and look at the indentation"
+        case "found character that cannot start any token":
+            "indent with spaces, and quote a value that begins with @, % or a backquote"
+        case "mapping values are not allowed in this context":
+            "quote a value that holds a colon and a space, and look at the indentation"
         case "did not find expected key", "did not find expected '-' indicator": "look at the indentation"
         default: nil
         }
@@ -258,7 +269,8 @@ struct YAMLComposer {
     private static func position(of index: Int, in scalars: [Unicode.Scalar]) -> Position {
         var position = Position(line: 1, column: 1)
         for current in scalars.indices.prefix(index) {
-            if isBreak(scalars[current]), !(scalars[current] == "\r" && current + 1 < scalars.count && scalars[current + 1] == "\n") {
+            if isBreak(scalars[current]), !(scalars[current] == "\r" && current + 1 < scalars.count && scalars[current + 1] == "\n")
+            {
                 position = Position(line: position.line + 1, column: 1)
             } else {
                 position.column += 1
@@ -271,7 +283,9 @@ struct YAMLComposer {
         var line = 1
         var index = 0
         while line < position.line, index < scalars.count {
-            if isBreak(scalars[index]), !(scalars[index] == "\r" && index + 1 < scalars.count && scalars[index + 1] == "\n") { line += 1 }
+            if isBreak(scalars[index]), !(scalars[index] == "\r" && index + 1 < scalars.count && scalars[index + 1] == "\n") {
+                line += 1
+            }
             index += 1
         }
         index += position.column - 1
@@ -289,7 +303,8 @@ func quoted(_ text: String) -> String {
     for scalar in text.unicodeScalars.prefix(60) {
         switch scalar {
         case "\"", "\\": shown += "\\\(scalar)"
-        case "\u{0}"..<" ", "\u{7F}"..<"\u{A0}", "\u{2028}", "\u{2029}", "\u{202A}"..."\u{202E}": shown += "\\u{\(String(scalar.value, radix: 16))}"
+        case "\u{0}"..<" ", "\u{7F}"..<"\u{A0}", "\u{2028}", "\u{2029}", "\u{202A}"..."\u{202E}":
+            shown += "\\u{\(String(scalar.value, radix: 16))}"
         default: shown.unicodeScalars.append(scalar)
         }
     }
