@@ -14,8 +14,10 @@ import Testing
         permit.requestSent(now: now)
         permit.headArrived(.success, now: now)
         permit.report(.success, now: now)
-    case .mustWait, .refused: Issue.record("not admitted")
+    case .mustWait: Issue.record("not admitted")
+    case .refused: Issue.record("refused")
     }
     #expect(guardian.snapshot().permitsInUse == 0)
-    #expect(guardian.snapshot().evidence == BreakerEvidence(completed: 1, failed: 0, headsKnown: 1, slow: 0))
+    let evidence = guardian.snapshot().evidence
+    #expect(evidence == BreakerEvidence(completed: 1, failed: 0, headsKnown: 1, slow: 0))
 }

@@ -47,13 +47,20 @@ extension CircuitBreaker {
         private static func positive(_ share: Share) -> Share { Share(tenThousandths: min(max(1, share.tenThousandths), 10_000)) }
     }
 
-    var isDisabled: Bool { override == .disabled || (override == .automatic && settings.disabled) }
+    /// What follows from override, settings and state, kept as plain fields: every call reads them, few events change them.
+    mutating func refreshFlags() {
+        isDisabled = override == .disabled || (override == .automatic && settings.disabled)
+        isEnforcing = override == .automatic && settings.mode == .enforce && !settings.disabled
+        refusesUntil = .origin
+        if override == .forcedOpen {
+            refusesUntil = .never
+        } else if isEnforcing, case .open(let until) = state {
+            refusesUntil = until
+        }
+    }
 
-    /// Whether a refusal of the machine is carried out.
-    var isEnforcing: Bool { override == .automatic && settings.mode == .enforce && !settings.disabled }
-
-    /// The machine's answer to one more call, at `clock`.
-    func refusal(request: UInt64, isFirstAttempt: Bool) -> Refusal? {
+    /// The machine's answer to one more call, at `clock`. Mutating only so that a caller that owns the breaker does not copy it.
+    mutating func refusal(request: UInt64, isFirstAttempt: Bool) -> Refusal? {
         if override == .forcedOpen { return Refusal(.breakerForced) }
         switch state {
         case .closed:

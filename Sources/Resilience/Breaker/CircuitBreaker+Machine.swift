@@ -142,6 +142,7 @@ extension CircuitBreaker {
         probes.clear()
         consecutiveFailures = 0
         slowRun = 0
+        refreshFlags()
     }
 
     /// min(max, base · 2^(n−1)) lengthened by jitter, and at least what the upstream asked for, but never more than the
@@ -165,6 +166,7 @@ extension CircuitBreaker {
         transitions.halfOpened += 1
         state = .halfOpen
         probes.clear()
+        refreshFlags()
     }
 
     private mutating func close(at instant: Int64) {
@@ -175,6 +177,7 @@ extension CircuitBreaker {
         let (sum, overflow) = instant.addingReportingOverflow(limits.ramp)
         rampEnds = overflow ? .max : sum
         clearEvidence()
+        refreshFlags()
     }
 
     mutating func clearEvidence() {

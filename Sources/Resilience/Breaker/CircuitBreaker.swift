@@ -68,6 +68,12 @@ public struct CircuitBreaker: Sendable {
     public internal(set) var openings = 0
     public internal(set) var transitions = BreakerTransitions()
 
+    /// Nothing before this instant can be admitted: a hint for a lock-free look. `.origin` where each call must be looked at.
+    public internal(set) var refusesUntil = Instant.origin
+    /// Whether a refusal of the machine is carried out.
+    var isEnforcing = true
+    var isDisabled = false
+
     var clock: Int64 = 0
     var closedAt: Int64 = 0
     var rampEnds: Int64 = 0
@@ -102,6 +108,7 @@ public struct CircuitBreaker: Sendable {
         heads = SlidingWindow(settings.window)
         calls = CallTable(capacity: expectedCalls)
         probes.reserve(limits.probes)
+        refreshFlags()
     }
 
     // MARK: Asking
@@ -109,7 +116,8 @@ public struct CircuitBreaker: Sendable {
     /// Whether a call would be refused now; takes nothing. `nil`: it would be let through.
     public mutating func peek(now: Instant, request: UInt64, isFirstAttempt: Bool) -> Refusal? {
         advance(to: now)
-        return isEnforcing || override == .forcedOpen ? refusal(request: request, isFirstAttempt: isFirstAttempt) : nil
+        if !isEnforcing && override != .forcedOpen { return nil }
+        return refusal(request: request, isFirstAttempt: isFirstAttempt)
     }
 
     /// Lets a call through and follows it, or refuses it. `request` keys the ramp's draw.
@@ -136,13 +144,6 @@ public struct CircuitBreaker: Sendable {
         advance(to: now)
         if override == .forcedOpen { return false }
         return !isEnforcing || state == .closed
-    }
-
-    /// Nothing before this instant can be admitted: a lock-free hint for the hot path. `.origin` where each call must be looked at.
-    public var refusesUntil: Instant {
-        if override == .forcedOpen { return .never }
-        if isEnforcing, case .open(let until) = state { return until }
-        return .origin
     }
 
     // MARK: The life of a call
@@ -207,6 +208,7 @@ public struct CircuitBreaker: Sendable {
         closedAt = clock
         rampEnds = clock
         clearEvidence()
+        refreshFlags()
     }
 
     /// Changes the settings in place: state, permits and as much of the windows as the new shape can hold are kept.
@@ -227,6 +229,7 @@ public struct CircuitBreaker: Sendable {
         self.settings = settings
         limits = Limits(settings, perTry: perTry)
         probes.reserve(limits.probes)
+        refreshFlags()
         if state == .halfOpen { judgeProbes(at: clock, retryAfter: nil) }
     }
 

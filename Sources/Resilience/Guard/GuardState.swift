@@ -4,7 +4,7 @@
 import Core
 
 /// All that a guard's lock protects. Its methods are the locked steps: each is short, runs no foreign code and drops no token.
-struct GuardState: Sendable {
+struct GuardState: ~Copyable, Sendable {
     /// What a step decided; turned into tokens outside the lock.
     enum Step {
         case admitted(CircuitBreaker.Call, wouldRefuse: Reason?)
