@@ -32,7 +32,9 @@ extension Configuration {
         var composer = YAMLComposer(file: file)
         guard let root = composer.compose(text) else { throw ConfigurationErrors(composer.complaints) }
         guard !root.isNull else {
-            throw ConfigurationErrors([Complaint(file: file, position: nil, message: YAMLComposer.emptyMessage)])
+            throw ConfigurationErrors([
+                Complaint(file: file, position: Position(line: 1, column: 1), message: YAMLComposer.emptyMessage)
+            ])
         }
         var reader = Reader(file: file, surroundings: surroundings)
         let configuration = table.read(root, &reader, from: Configuration())

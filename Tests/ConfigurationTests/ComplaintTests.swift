@@ -260,7 +260,7 @@ struct ComplaintTests {
             "a split response"),
         Row(
             "answer: { headers: { x-a: 1, X-A: 2 } }",
-            "x.yaml:7:59: routes[0].answer.headers: the name x-a already stands on line 7", "case makes no other field"),
+            "x.yaml:7:59: routes[0].answer.headers: the name \"x-a\" already stands on line 7", "case makes no other field"),
         Row(
             "to: a, timeouts: { total: 0s }",
             "x.yaml:7:56: routes[0].timeouts.total: \"0s\" is out of range; expected a duration such as 250ms, 5s or 1m, from 1ms to 1h",
@@ -333,10 +333,10 @@ struct ComplaintTests {
     }
 
     @Test(arguments: [
-        Row("", "x.yaml: \(YAMLComposer.emptyMessage)", "nothing"),
-        Row("# only a comment\n", "x.yaml: \(YAMLComposer.emptyMessage)", "a comment"),
-        Row("---\n", "x.yaml: \(YAMLComposer.emptyMessage)", "an empty document"),
-        Row("null", "x.yaml: \(YAMLComposer.emptyMessage)", "YAML's nothing"),
+        Row("", "x.yaml:1:1: \(YAMLComposer.emptyMessage)", "nothing"),
+        Row("# only a comment\n", "x.yaml:1:1: \(YAMLComposer.emptyMessage)", "a comment"),
+        Row("---\n", "x.yaml:1:1: \(YAMLComposer.emptyMessage)", "an empty document"),
+        Row("null", "x.yaml:1:1: \(YAMLComposer.emptyMessage)", "YAML's nothing"),
         Row("{}", "x.yaml:1:1: the key listeners is missing\nx.yaml:1:1: the key routes is missing", "an empty mapping"),
         Row(
             "hello",

@@ -41,7 +41,7 @@ struct YAMLComposerTests {
             "a wildcard without quotes"),
         Row("? [a]\n: 1", "x.yaml:1:3: a key is a single word, not a list", "a list for a key"),
         Row("<<: 1", "x.yaml:1:5: << merges a mapping or a list of mappings; found a single value", "a merge of a word"),
-        Row("a: !secret b", "x.yaml:1:4: the tag !secret has no meaning here; write the value alone", "a tag"),
+        Row("a: !secret b", "x.yaml:1:4: the tag \"!secret\" has no meaning here; write the value alone", "a tag"),
         Row("a: 1\n---\nb: 2", "x.yaml:2:1: a second document begins here; a configuration is one YAML document", "two documents"),
         Row(
             "a: [1, 2", "x.yaml:1:9: is not YAML: did not find expected ',' or ']' while parsing a flow sequence (line 1)",

@@ -118,7 +118,7 @@ extension Kind {
                     let key = YAML(content: .scalar(entry.key, isPlain: true), position: entry.keyPosition, size: 1, height: 1)
                     guard let readName = name.read(key, &reader) else { return nil }
                     if let line = lines[readName] {
-                        reader.complain(at: entry.keyPosition, "the name \(readName) already stands on line \(line)")
+                        reader.complain(at: entry.keyPosition, "the name \(quoted(readName)) already stands on line \(line)")
                         return nil
                     }
                     lines[readName] = entry.keyPosition.line

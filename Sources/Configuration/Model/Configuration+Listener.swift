@@ -23,7 +23,7 @@ extension Configuration {
 
     /// A certificate chain and its private key.
     public struct Certificate: Equatable, Sendable {
-        /// A PEM file: the certificate first, then its issuers. An absolute path.
+        /// A PEM file: the certificate first, then its issuers. Resolved against the configuration's folder.
         public var chain: String
         /// The PEM private key, not encrypted.
         public var key: Secret

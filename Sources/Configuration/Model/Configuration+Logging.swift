@@ -13,7 +13,7 @@ extension Configuration {
             case standardOutput
             /// Written `stderr`.
             case standardError
-            /// An absolute path; appended to, made if it is missing.
+            /// A path, a relative one resolved against the configuration's folder; appended to, made if it is missing.
             case file(String)
         }
 

@@ -55,7 +55,7 @@ extension Configuration {
 
     /// How an upstream is spoken to over TLS.
     public struct UpstreamTLS: Equatable, Sendable {
-        /// A PEM file with the authorities that are believed, an absolute path. Default: the system's.
+        /// A PEM file with the authorities that are believed, resolved against the configuration's folder. Default: the system's.
         public var ca: String?
         /// The name sent (SNI) and asked of the certificate. Default: the endpoint's IP address, and no SNI.
         public var serverName: String?

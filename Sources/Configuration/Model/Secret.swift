@@ -4,7 +4,7 @@
 /// Where a secret is to be found; the secret itself is never in a configuration, a log or a description.
 public struct Secret: Equatable, Hashable, Sendable, CustomStringConvertible {
     public enum Source: Equatable, Hashable, Sendable {
-        /// An absolute path.
+        /// A path, a relative one resolved against the configuration's folder.
         case file(String)
         /// The name of an environment variable.
         case environment(String)

@@ -72,11 +72,11 @@ enum PathComponent: Equatable {
 }
 
 extension [PathComponent] {
-    /// `routes[2].match.path`
+    /// `routes[2].match.path`; a key that is no plain word stands in quotes.
     var dotted: String {
         reduce(into: "") { text, component in
             switch component {
-            case .key(let key): text += text.isEmpty ? key : "." + key
+            case .key(let key): text += (text.isEmpty ? "" : ".") + (Words.isToken(key) ? key : quoted(key))
             case .index(let index): text += "[\(index)]"
             }
         }

@@ -50,7 +50,7 @@ struct YAMLComposer {
                 let parser = try Yams.Parser(yaml: String(view), resolver: .basic, encoding: .utf8)
                 // The parser owns the anchors that the nodes point to weakly.
                 return try withExtendedLifetime(parser) { () throws(any Error) -> YAML? in
-                    guard let root = try parser.singleRoot() else { return refuse(nil, Self.emptyMessage) }
+                    guard let root = try parser.singleRoot() else { return refuse(Position(line: 1, column: 1), Self.emptyMessage) }
                     let tree = convert(root, depth: 1)
                     return complaints.isEmpty ? tree : nil
                 }
@@ -109,7 +109,9 @@ struct YAMLComposer {
         guard depth <= YAMLComposer.maximumDepth else {
             return refuse(position, "is nested deeper than \(YAMLComposer.maximumDepth) levels")
         }
-        if let tag = foreignTag(of: node) { return refuse(position, "the tag \(tag) has no meaning here; write the value alone") }
+        if let tag = foreignTag(of: node) {
+            return refuse(position, "the tag \(quoted(tag)) has no meaning here; write the value alone")
+        }
         let tree: YAML?
         switch node {
         case .scalar(let scalar):
@@ -179,7 +181,7 @@ struct YAMLComposer {
 
     private mutating func alias(_ name: Substring, at position: Position, depth: Int) -> YAML? {
         guard !name.isEmpty, name.utf8.allSatisfy(YAMLComposer.isAnchorByte) else {
-            return refuse(position, "a value that begins with * needs quotes: \"*\(name)\"")
+            return refuse(position, "a value that begins with * needs quotes: \(quoted("*" + name))")
         }
         guard let tree = anchors[String(name)] else {
             return refuse(position, "the alias *\(name) has no anchor &\(name) before it; a value that begins with * needs quotes")
