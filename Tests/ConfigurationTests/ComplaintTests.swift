@@ -71,6 +71,11 @@ struct ComplaintTests {
             "x.yaml:1:30: limits.body_minimum_rate: \"500\" does not end in /second; expected a size a second such as 500B/second, from 0B/second to 1GiB/second",
             "a rate of bytes"),
         Row(
+            "limits: { http2_glitches_forgiven: 90/minute }",
+            "x.yaml:1:36: limits.http2_glitches_forgiven: is no whole number a second; expected a rate such as 20/second",
+            "a rate that is no whole number"
+        ),
+        Row(
             "limits: { http2_glitches_forgiven: 20 }",
             "x.yaml:1:36: limits.http2_glitches_forgiven: \"20\" has no period; expected a rate such as 3/second or 5/minute, from 0/second to 10000/second",
             "a rate without period"),

@@ -69,7 +69,7 @@ extension Configuration.Limits {
                 "Oddities (resets on either side, empty frames, settings, pings) an HTTP/2 client has free before its connection is cut."
             ),
             Field(
-                "http2_glitches_forgiven", \.http2GlitchesForgivenPerSecondThousandths, .rate(0...10_000_000),
+                "http2_glitches_forgiven", \.http2GlitchesForgivenPerSecond, .wholeRate(0...10_000),
                 "How fast such oddities are forgotten."),
         ]
     }

@@ -50,8 +50,8 @@ extension Configuration {
         /// Oddities (resets on either side, empty frames, settings and pings) that an HTTP/2 client has free before its connection is cut,
         /// 10 to 10,000. Default 200: promise P18 asks for at most 500.
         public var http2Glitches = 200
-        /// Oddities forgiven a second, in thousandths; 0 to 10,000 a second. Default 20 a second.
-        public var http2GlitchesForgivenPerSecondThousandths = 20_000
+        /// Oddities forgiven a second, 0 to 10,000. Default 20.
+        public var http2GlitchesForgivenPerSecond = 20
 
         public init() {}
     }

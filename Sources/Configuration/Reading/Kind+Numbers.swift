@@ -60,6 +60,15 @@ extension Kind where Value == Int {
             return value
         }
     }
+
+    /// A whole number a second: `20/second`, `120/minute`.
+    static func wholeRate(_ range: ClosedRange<Int>) -> Kind {
+        Kind.rate(range.lowerBound * 1_000...range.upperBound * 1_000).checked { thousandths, node, reader in
+            if thousandths % 1_000 != 0 {
+                reader.complain(at: node.position, "is no whole number a second; expected a rate such as 20/second")
+            }
+        }.map({ $0 / 1_000 }, back: { $0 * 1_000 })
+    }
 }
 
 extension Kind where Value == UInt64 {
