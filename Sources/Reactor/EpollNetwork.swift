@@ -66,6 +66,17 @@ import Glibc
         return descriptor
     }
 
+    package override func checkFree(_ address: SocketAddress) throws(NetworkError) {
+        if address.isUnix || address.port == 0 { return }
+        let descriptor = holdfast_stream_socket(address.family)
+        guard descriptor >= 0 else { throw NetworkError(.listen, address, errno: errno) }
+        defer { _ = Glibc.close(descriptor) }
+        set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
+        if address.family == AF_INET6 { set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, address.isWildcard ? 0 : 1) }
+        let result = bind(descriptor, to: address)
+        guard result == 0 else { throw NetworkError(.listen, address, errno: result) }
+    }
+
     private func bind(_ descriptor: Int32, to address: SocketAddress) -> Int32 {
         unsafe address.withKernelForm { unsafe Glibc.bind(descriptor, $0, $1) } == 0 ? 0 : errno
     }
@@ -124,7 +135,9 @@ import Glibc
     }
 
     override func register(_ descriptor: Descriptor, token: UInt64, reactor: Reactor) -> Int32 {
-        add(descriptor, token: token, holdfast_edge_events)
+        let result = add(descriptor, token: token, holdfast_edge_events)
+        if result != 0 { _ = Glibc.shutdown(descriptor, Int32(SHUT_RDWR)) }
+        return result
     }
 
     // MARK: Options
@@ -218,7 +231,7 @@ import Glibc
     }
 
     override func wait(_ reactor: Reactor, until deadline: Instant) {
-        let count = unsafe epoll_wait(epoll, events, Int32(EpollNetwork.batch), milliseconds(until: deadline))
+        let count = unsafe epoll_wait(epoll, events, Int32(EpollNetwork.batch), milliseconds(from: reactor.now, until: deadline))
         guard count > 0 else { return }  // EINTR is a turn without events
         for i in 0..<Int(count) {
             let event = unsafe events[i]
@@ -235,11 +248,11 @@ import Glibc
         }
     }
 
-    /// Rounded up, so that no timer finds itself early and spins.
-    private func milliseconds(until deadline: Instant) -> Int32 {
+    /// Rounded up, so that no timer finds itself early and spins; counted from the turn's start, which saves reading the clock.
+    private func milliseconds(from now: Instant, until deadline: Instant) -> Int32 {
         if deadline == .origin { return 0 }
         if deadline == .never { return -1 }
-        let rest = deadline.nanoseconds(since: clock())
+        let rest = deadline.nanoseconds(since: now)
         if rest <= 0 { return 0 }
         return Int32(min((rest - 1) / 1_000_000 + 1, 60_000))
     }

@@ -30,6 +30,10 @@ package class Network {
         return try listen(on: address, options: options)
     }
 
+    /// Fails as `listen` would if anybody listens there already, even a socket that shares its port: what a process asks before
+    /// its reactors open theirs, since a second process of the same user would otherwise get a share of the first one's clients.
+    package func checkFree(_ address: SocketAddress) throws(NetworkError) {}
+
     /// Takes one connection that waits at `listener`.
     package func accept(_ listener: Descriptor) -> AcceptResult { .failed(ENOSYS) }
 
@@ -45,8 +49,8 @@ package class Network {
     /// 0 when the connection is up, else the `errno`; asking takes a pending error off the socket.
     package func connectResult(_ descriptor: Descriptor) -> Int32 { ENOSYS }
 
-    /// Makes readiness events of `descriptor` arrive at `reactor` under `token`, edge-triggered, until it is closed. Returns an
-    /// `errno`, or 0.
+    /// Makes readiness events of `descriptor` arrive at `reactor` under `token`, edge-triggered, until it is closed. Returns 0, or
+    /// an `errno`, and the socket has then been shut down both ways.
     func register(_ descriptor: Descriptor, token: UInt64, reactor: Reactor) -> Int32 { ENOSYS }
 
     // MARK: Bytes

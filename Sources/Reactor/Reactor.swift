@@ -225,8 +225,13 @@ package final class Reactor: @unchecked Sendable {
         }
         readyQueue.removeAll()
         turnEndQueue.removeAll()
-        takeMail()
-        runJobs()
+        // Tasks get to see that their connections are gone; one that goes on for ever does not keep the thread.
+        var rounds = 0
+        repeat {
+            takeMail()
+            runJobs()
+            rounds += 1
+        } while rounds < 100 && (!jobs.isEmpty || !mailbox.isEmpty)
     }
 
     /// Drops everything without a word, as the end of a process does. For the simulated world.
@@ -257,7 +262,6 @@ package final class Reactor: @unchecked Sendable {
             channel.isReadable = true
             channel.isWritable = true
             channel.sawHangUp = true
-            network.shutdownWrite(channel.descriptor)
             channel.requestReady()
         }
     }

@@ -15,7 +15,7 @@ import Testing
     func agreesWithASortedList(seed: UInt64) {
         let owner = Nobody()
         let wheel = TimingWheel()
-        var timers = (0..<150).map { _ in Timer(owner: owner) }
+        var timers = (0..<64).map { _ in Timer(owner: owner) }
         var model: [(deadline: Int64, sequence: Int)] = Array(repeating: (.max, 0), count: timers.count)
         var now: Int64 = 5_000_000_000
         var sequence = 0

@@ -39,6 +39,14 @@ package final class SimulatedNetwork: Network {
         return descriptor
     }
 
+    package override func checkFree(_ address: SocketAddress) throws(NetworkError) {
+        let isTaken = host.listeners.contains { other in
+            other.local.port == address.port && other.local.isUnix == address.isUnix
+                && (other.local.host == address.folded.host || other.local.isWildcard || address.isWildcard)
+        }
+        if isTaken && !address.isUnix { throw NetworkError(.listen, address, errno: EADDRINUSE) }
+    }
+
     package override func accept(_ listener: Descriptor) -> AcceptResult {
         guard let socket = world.socket(listener), socket.state == .listening else { return .failed(EBADF) }
         guard let waiting = socket.waiting.first else { return .wouldBlock }

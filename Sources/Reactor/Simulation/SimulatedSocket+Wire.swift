@@ -24,7 +24,7 @@ extension SimulatedSocket {
                 }
                 size = min(size, limit - departed)
             }
-            var bytes = outbox.withReadable { span in (0..<size).map { span[$0] } }
+            var bytes = unsafe outbox.withUnsafeReadable { unsafe Array($0.prefix(size)) }
             outbox.consume(size)
             if faulty && happens(link.corrupted) { corrupt(&bytes) }
             departed += size
