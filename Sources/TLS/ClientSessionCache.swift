@@ -15,14 +15,15 @@ import Core
 /// Sessions that a client may resume, by server name and endpoint, so that a reconnect costs no public-key operation.
 ///
 /// A TLS 1.3 session is taken out when it is offered, since its ticket is for one use (RFC 8446 §C.4); one of TLS 1.2
-/// stays. A few a key, because a pool opens several connections; bounded in all, the key stored longest ago goes first.
+/// stays. A few a key, because a pool opens several connections; bounded in all, the key stored longest ago goes first. One
+/// costs about 20 KiB, most of it the server's parsed certificate.
 final class ClientSessionCache: Sendable {
     struct Key: Hashable, Sendable {
         var serverName: String
         var endpoint: String
     }
 
-    static let keyLimit = 512
+    static let keyLimit = 256
     static let sessionsPerKey = 4
 
     private struct Entry: Sendable {

@@ -49,7 +49,8 @@ package final class ClientTLSContext: Sendable {
                 throw TLSConfigurationError("the system's certificate authorities cannot be read: \(ErrorQueue.take())")
             }
         }
-        unsafe SSL_CTX_set_verify(raw, settings.verifiesPeer ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, settings.verifiesPeer ? Verification.callback : nil)
+        unsafe SSL_CTX_set_verify(
+            raw, settings.verifiesPeer ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, settings.verifiesPeer ? Verification.callback : nil)
         if let source = settings.clientCertificate { try handle.use(try Identity(source)) }
         if !settings.signatureAlgorithms.isEmpty {
             let list = settings.signatureAlgorithms.joined(separator: ":")

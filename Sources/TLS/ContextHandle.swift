@@ -36,8 +36,10 @@ import COpenSSL
         else { throw TLSConfigurationError("OpenSSL refused the TLS settings: \(ErrorQueue.take())") }
         // SSL_OP_IGNORE_UNEXPECTED_EOF stays off: a truncated stream is told from a closed one.
         unsafe SSL_CTX_set_options(raw, holdfast_SSL_OPTIONS)
-        // An idle connection gives its record buffers back: 34 KiB of them.
-        unsafe holdfast_SSL_CTX_set_mode(raw, Int(SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY))
+        // An idle connection gives its record buffers back, 34 KiB of them. A chain is sent as it is configured: OpenSSL
+        // would else look for one in the trust store at each handshake of a leaf that comes alone.
+        unsafe holdfast_SSL_CTX_set_mode(raw, Int(SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY | SSL_MODE_NO_AUTO_CHAIN))
+        unsafe SSL_CTX_set_security_level(raw, 2)  // 112 bits: RSA from 2048, whatever the distribution's default is
         unsafe SSL_CTX_set_max_early_data(raw, 0)
         unsafe SSL_CTX_set_recv_max_early_data(raw, 0)
     }

@@ -52,7 +52,9 @@ enum PEM {
         let bytes = try read(source)
         var found: [Certificate] = []
         let complete = unsafe withBIO(over: bytes) { bio in
-            while let raw = unsafe PEM_read_bio_X509(bio, nil, PEM.noPassphrase, nil) { unsafe found.append(Certificate(owning: raw)) }
+            while let raw = unsafe PEM_read_bio_X509(bio, nil, PEM.noPassphrase, nil) {
+                unsafe found.append(Certificate(owning: raw))
+            }
             let (library, reason) = ErrorQueue.last
             return library == ERR_LIB_PEM && reason == PEM_R_NO_START_LINE  // the end of the text, in OpenSSL's words
         }
@@ -80,9 +82,10 @@ enum PEM {
     }
 
     /// OpenSSL would ask on the terminal.
-    private static let noPassphrase: @convention(c) (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?) -> Int32 = {
-        _, _, _, _ in 0
-    }
+    private static let noPassphrase:
+        @convention(c) (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?) -> Int32 = {
+            _, _, _, _ in 0
+        }
 
     private static func withBIO<Result>(over bytes: [UInt8], _ body: (OpaquePointer?) -> Result) -> Result {
         ErrorQueue.clear()

@@ -61,7 +61,8 @@ enum ServerCallbacks {
     /// The first of our protocols that the client offers; none: the no_application_protocol alert (RFC 7301 §3.2).
     static let alpn:
         @convention(c) (
-            OpaquePointer?, UnsafeMutablePointer<UnsafePointer<UInt8>?>?, UnsafeMutablePointer<UInt8>?, UnsafePointer<UInt8>?, UInt32,
+            OpaquePointer?, UnsafeMutablePointer<UnsafePointer<UInt8>?>?, UnsafeMutablePointer<UInt8>?, UnsafePointer<UInt8>?,
+            UInt32,
             UnsafeMutableRawPointer?
         ) -> Int32 = { ssl, selected, selectedLength, offered, offeredLength, _ in
             guard let list = unsafe Wire.engine(of: ssl)?.serverContext?.applicationProtocols.wire else {
@@ -96,7 +97,8 @@ enum ServerCallbacks {
         @convention(c) (
             OpaquePointer?, UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<UInt8>?, OpaquePointer?, OpaquePointer?, Int32
         ) -> Int32 = { ssl, name, iv, cipher, mac, sealing in
-            guard let keys = unsafe Wire.engine(of: ssl)?.serverContext?.settings.ticketKeys, let name = unsafe name, let iv = unsafe iv
+            guard let keys = unsafe Wire.engine(of: ssl)?.serverContext?.settings.ticketKeys, let name = unsafe name,
+                let iv = unsafe iv
             else { return 0 }
             if sealing == 1 {
                 let generation = keys.current

@@ -49,7 +49,9 @@ struct ServerNameTable: Sendable {
         for i in 0..<name.count { hash = (hash ^ UInt64(name[i])) &* 0x100_0000_01B3 }
         var index = Int(truncatingIfNeeded: (hash ^ (hash >> 32)) & UInt64(slots.count - 1))
         // Ends: at most half of the slots are taken.
-        while slots[index].length >= 0 && !matches(slots[index], name, afterStar: afterStar) { index = (index + 1) & (slots.count - 1) }
+        while slots[index].length >= 0 && !matches(slots[index], name, afterStar: afterStar) {
+            index = (index + 1) & (slots.count - 1)
+        }
         return index
     }
 

@@ -33,7 +33,8 @@ package final class ServerTLSContext: Sendable {
 
         var contexts: [ContextHandle] = []
         for set in plan.sets {
-            var scope = "\(settings.sessionScope)\n\(settings.clientAuthorities == nil ? "" : "client \(settings.requiresClientCertificate)")"
+            var scope =
+                "\(settings.sessionScope)\n\(settings.clientAuthorities == nil ? "" : "client \(settings.requiresClientCertificate)")"
             for index in set { scope += "\n" + descriptions[index].names.sorted().joined(separator: ",") }
             let context = try ServerTLSContext.makeContext(settings, scope: scope)
             for index in set { try context.use(identities[index]) }
@@ -68,7 +69,9 @@ package final class ServerTLSContext: Sendable {
             if certificate.notAfter < wallTime {
                 warnings.append("\(file): the certificate has expired (\(certificate.subject))")
             } else if certificate.notAfter - wallTime < soon.components.seconds {
-                warnings.append("\(file): the certificate expires in \((certificate.notAfter - wallTime) / 3600) hours (\(certificate.subject))")
+                warnings.append(
+                    "\(file): the certificate expires in \((certificate.notAfter - wallTime) / 3600) hours (\(certificate.subject))"
+                )
             }
             if certificate.notBefore > wallTime {
                 warnings.append("\(file): the certificate is not valid yet (\(certificate.subject))")
@@ -152,6 +155,8 @@ struct CertificatePlan {
     /// The first certificate of each key type that has `name`.
     private static func set(for name: String, _ certificates: [CertificateDescription]) -> [Int] {
         var types: Set<String> = []
-        return certificates.indices.filter { certificates[$0].names.contains(name) && types.insert(certificates[$0].keyType).inserted }
+        return certificates.indices.filter {
+            certificates[$0].names.contains(name) && types.insert(certificates[$0].keyType).inserted
+        }
     }
 }

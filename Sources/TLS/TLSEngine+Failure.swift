@@ -4,6 +4,12 @@
 import COpenSSL
 import Core
 
+/// A box, so that the usual connection, which has none, pays one word for it.
+final class RejectedCertificate {
+    let description: CertificateDescription
+    init(_ description: CertificateDescription) { self.description = description }
+}
+
 /// OpenSSL's verification, watched: it decides, and we note which certificate it stumbled over.
 enum Verification {
     static let callback: @convention(c) (Int32, OpaquePointer?) -> Int32 = { isGood, store in
@@ -11,7 +17,7 @@ enum Verification {
         let slot = SSL_get_ex_data_X509_STORE_CTX_idx()
         let ssl = unsafe X509_STORE_CTX_get_ex_data(store, slot).map { OpaquePointer($0) }
         if let engine = unsafe Wire.engine(of: ssl), let certificate = unsafe X509_STORE_CTX_get_current_cert(store) {
-            unsafe engine.rejectedCertificate = CertificateDescription(of: certificate)
+            unsafe engine.rejectedCertificate = RejectedCertificate(CertificateDescription(of: certificate))
         }
         return 0
     }
@@ -45,7 +51,7 @@ extension TLSEngine {
     private func verificationFailure() -> TLSFailure {
         let result = unsafe SSL_get_verify_result(ssl)
         var detail = verifyErrorText ?? "certificate verify failed"
-        let certificate = rejectedCertificate
+        let certificate = rejectedCertificate?.description
         rejectedCertificate = nil
         if result == Int(X509_V_ERR_HOSTNAME_MISMATCH) || result == Int(X509_V_ERR_IP_ADDRESS_MISMATCH) {
             detail += ": wanted \(serverName ?? "")"

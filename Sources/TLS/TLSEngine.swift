@@ -51,7 +51,7 @@ package import Core
     package internal(set) var isServerNameKnown = false
 
     /// The certificate that verification turned down, kept only until the failure is worded.
-    var rejectedCertificate: CertificateDescription?
+    var rejectedCertificate: RejectedCertificate?
     /// The session that a client offered, to tell whether it was replaced; only compared, never followed.
     private var offeredSession: OpaquePointer?
 

@@ -17,15 +17,17 @@ import Testing
         }
     }
 
-    @Test(arguments: [TLSVersion.tls12, .tls13], [
-        Row(["h2", "http/1.1"], ["h2", "http/1.1"], .http2),
-        Row(["http/1.1", "h2"], ["h2", "http/1.1"], .http2),  // the server's order
-        Row(["h2", "http/1.1"], ["http/1.1", "h2"], .http1),
-        Row(["http/1.1"], ["h2", "http/1.1"], .http1),
-        Row([], ["h2", "http/1.1"], ApplicationProtocol.none),
-        Row(["h2"], [], ApplicationProtocol.none),
-        Row(["h2"], ["http/1.1"], nil),
-    ])
+    @Test(
+        arguments: [TLSVersion.tls12, .tls13],
+        [
+            Row(["h2", "http/1.1"], ["h2", "http/1.1"], .http2),
+            Row(["http/1.1", "h2"], ["h2", "http/1.1"], .http2),  // the server's order
+            Row(["h2", "http/1.1"], ["http/1.1", "h2"], .http1),
+            Row(["http/1.1"], ["h2", "http/1.1"], .http1),
+            Row([], ["h2", "http/1.1"], ApplicationProtocol.none),
+            Row(["h2"], [], ApplicationProtocol.none),
+            Row(["h2"], ["http/1.1"], nil),
+        ])
     func settlesOn(version: TLSVersion, row: Row) throws {
         let pair = EnginePair(
             try TestIdentities.serverContext {

@@ -51,7 +51,9 @@ import Testing
         #expect(found.output.isEmpty)
     }
 
-    @Test(arguments: ["SSH-2.0-OpenSSH_9.2\r\n", "get / http", "A B\r\n   ", " GET /", "VERYLONGMETHODNAMES / HTTP/1.1\r\n", "\r\n\r\n\r\n"])
+    @Test(arguments: [
+        "SSH-2.0-OpenSSH_9.2\r\n", "get / http", "A B\r\n   ", " GET /", "VERYLONGMETHODNAMES / HTTP/1.1\r\n", "\r\n\r\n\r\n",
+    ])
     func otherClearTextIsNotHTTP(text: String) throws {
         let found = answer(to: Array(text.utf8), chunk: 1, try TestIdentities.serverContext())
         #expect(found.status.failure?.isClearHTTP == false)
@@ -67,11 +69,12 @@ import Testing
         return [22] + record + [0, UInt8(message.count)] + message
     }
 
-    @Test(arguments: [
-        (0, "version too low", 40),  // SSL 3.0: not even an alert of its own; handshake_failure
-        (1, "unsupported protocol", 70),  // TLS 1.0: protocol_version
-        (2, "unsupported protocol", 70),
-    ] as [(UInt8, String, UInt8)])
+    @Test(
+        arguments: [
+            (0, "version too low", 40),  // SSL 3.0: not even an alert of its own; handshake_failure
+            (1, "unsupported protocol", 70),  // TLS 1.0: protocol_version
+            (2, "unsupported protocol", 70),
+        ] as [(UInt8, String, UInt8)])
     func oldProtocolsAreRefusedWithAnAlert(minor: UInt8, detail: String, alert: UInt8) throws {
         let found = answer(
             to: clientHello(record: [3, min(minor, 1)], version: [3, minor]), try TestIdentities.serverContext())

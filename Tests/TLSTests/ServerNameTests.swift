@@ -130,15 +130,16 @@ import Testing
         #expect(ServerNameTable([]).value(for: Array("a".utf8).span) == nil)
     }
 
-    @Test(arguments: [
-        ([0, 4, 0, 0, 1, 97], 5..<6),
-        ([0, 3, 0, 0, 0], nil),  // an empty name
-        ([0, 5, 0, 0, 1, 97], nil),  // the list is longer than the extension
-        ([0, 4, 1, 0, 1, 97], nil),  // not a host name
-        ([0, 4, 0, 0, 2, 97], nil),
-        ([0, 4, 0, 255, 255, 97], nil),
-        ([0], nil), ([], nil),
-    ] as [([UInt8], Range<Int>?)])
+    @Test(
+        arguments: [
+            ([0, 4, 0, 0, 1, 97], 5..<6),
+            ([0, 3, 0, 0, 0], nil),  // an empty name
+            ([0, 5, 0, 0, 1, 97], nil),  // the list is longer than the extension
+            ([0, 4, 1, 0, 1, 97], nil),  // not a host name
+            ([0, 4, 0, 0, 2, 97], nil),
+            ([0, 4, 0, 255, 255, 97], nil),
+            ([0], nil), ([], nil),
+        ] as [([UInt8], Range<Int>?)])
     func readsTheExtension(bytes: [UInt8], expected: Range<Int>?) {
         let found = ServerNameIndication.hostName(in: bytes.span)
         #expect(found == expected)

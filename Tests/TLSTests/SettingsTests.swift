@@ -40,7 +40,8 @@ import Testing
         #expect(serverError(settings(chain, key)) == nil)
         #expect(serverError(ServerTLSSettings(certificates: [])) == "a TLS listener needs at least one certificate")
         #expect(
-            serverError(settings(.file("/nowhere/edge.pem"), key)) == "/nowhere/edge.pem: cannot be read: No such file or directory")
+            serverError(settings(.file("/nowhere/edge.pem"), key)) == "/nowhere/edge.pem: cannot be read: No such file or directory"
+        )
         #expect(serverError(settings(.file("/"), key)) == "/: cannot be read: Is a directory")
         #expect(
             serverError(settings(chain, .text(set.rsa.key, name: "other.key")))
@@ -53,10 +54,14 @@ import Testing
             serverError(settings(chain, .text("garbage", name: "edge.key")))
                 == "edge.key: there is no usable private key in PEM form in it")
         #expect(
-            serverError(settings(chain, .text("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", name: "edge.key")))
+            serverError(
+                settings(
+                    chain,
+                    .text("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", name: "edge.key")))
                 == "edge.key: the private key is encrypted with a passphrase, which is not supported")
         let damaged = set.ecdsa.chain + set.root.replacing("MII", with: "AAA")
-        #expect(serverError(settings(.text(damaged, name: "edge.pem"), key))?.hasPrefix("edge.pem: certificate 2 is damaged: ") == true)
+        #expect(
+            serverError(settings(.text(damaged, name: "edge.pem"), key))?.hasPrefix("edge.pem: certificate 2 is damaged: ") == true)
         let cut = String(set.ecdsa.chain.prefix(set.ecdsa.chain.count / 2))
         #expect(serverError(settings(.text(cut, name: "edge.pem"), key))?.hasPrefix("edge.pem: certificate 1 is damaged: ") == true)
     }
@@ -94,39 +99,54 @@ import Testing
             change(&settings)
             return serverError(settings)
         }
-        for weak in ["AES128-GCM-SHA256", "ECDHE-RSA-AES128-SHA256", "DHE-RSA-AES128-GCM-SHA256", "ALL", "RC4-MD5", "ECDHE-RSA-AES128-GCM-SHA256:AES128-SHA"] {
+        for weak in [
+            "AES128-GCM-SHA256", "ECDHE-RSA-AES128-SHA256", "DHE-RSA-AES128-GCM-SHA256", "ALL", "RC4-MD5",
+            "ECDHE-RSA-AES128-GCM-SHA256:AES128-SHA",
+        ] {
             let text = complaint { $0.cipherSuites12 = ["ECDHE-RSA-AES128-GCM-SHA256", weak] }
-            #expect(text?.hasPrefix("the TLS 1.2 cipher suite \"\(weak)\" is not allowed: only forward-secret AEAD suites are") == true)
+            #expect(
+                text?.hasPrefix("the TLS 1.2 cipher suite \"\(weak)\" is not allowed: only forward-secret AEAD suites are") == true)
         }
         #expect(complaint { $0.cipherSuites12 = ["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"] } == nil)
         #expect(complaint { $0.cipherSuites12 = [] } == "the list of TLS 1.2 cipher suites is empty")
-        #expect(complaint { $0.cipherSuites13 = ["TLS_AES_128_CCM_8_SHA256"] }?.hasPrefix("the TLS 1.3 cipher suite \"TLS_AES_128_CCM_8_SHA256\" is not allowed") == true)
+        #expect(
+            complaint { $0.cipherSuites13 = ["TLS_AES_128_CCM_8_SHA256"] }?.hasPrefix(
+                "the TLS 1.3 cipher suite \"TLS_AES_128_CCM_8_SHA256\" is not allowed") == true)
         #expect(complaint { $0.cipherSuites13 = [] } == "the list of TLS 1.3 cipher suites is empty")
-        #expect(complaint { $0.groups = ["sect163k1"] } == "the key exchange group \"sect163k1\" is not known: possible are X25519, P-256, P-384, P-521, X448")
+        #expect(
+            complaint { $0.groups = ["sect163k1"] }
+                == "the key exchange group \"sect163k1\" is not known: possible are X25519, P-256, P-384, P-521, X448")
         #expect(complaint { $0.groups = [] } == "the list of key exchange groups is empty")
         #expect(complaint { $0.groups = ["X448", "P-521", "P-384", "P-256", "X25519"] } == nil)
-        #expect(complaint { $0.applicationProtocols = ["h3"] } == "the application protocol \"h3\" is not known: possible are h2, http/1.1")
+        #expect(
+            complaint { $0.applicationProtocols = ["h3"] }
+                == "the application protocol \"h3\" is not known: possible are h2, http/1.1")
         #expect(
             complaint {
                 $0.minimumVersion = .tls13
                 $0.maximumVersion = .tls12
             } == "the minimum TLS version 1.3 is above the maximum 1.2")
-        #expect(complaint { $0.clientAuthorities = .file("/nowhere/ca.pem") } == "/nowhere/ca.pem: cannot be read: No such file or directory")
+        #expect(
+            complaint { $0.clientAuthorities = .file("/nowhere/ca.pem") }
+                == "/nowhere/ca.pem: cannot be read: No such file or directory")
     }
 
     @Test func clientSettings() throws {
         #expect(clientError { _ in } == nil)
         #expect(clientError { $0.authorities = .text("", name: "ca.pem") } == "ca.pem: there is no certificate in PEM form in it")
-        #expect(clientError { $0.applicationProtocols = [""] } == "the application protocol \"\" is not between 1 and 255 bytes long")
-        #expect(clientError { $0.signatureAlgorithms = ["nonsense"] } == "OpenSSL knows no such list of signature algorithms: nonsense")
+        #expect(
+            clientError { $0.applicationProtocols = [""] } == "the application protocol \"\" is not between 1 and 255 bytes long")
+        #expect(
+            clientError { $0.signatureAlgorithms = ["nonsense"] } == "OpenSSL knows no such list of signature algorithms: nonsense")
         #expect(clientError { $0.verifiesPeer = true } == nil)  // the system's authorities
         let set = try TestIdentities.all.get()
         #expect(
-            clientError { $0.clientCertificate = CertificateSource(chain: set.client.source.chain, key: .text(set.rsa.key, name: "c.key")) }
+            clientError {
+                $0.clientCertificate = CertificateSource(chain: set.client.source.chain, key: .text(set.rsa.key, name: "c.key"))
+            }
                 == "c.key: the private key does not belong to the first certificate in issued chain")
     }
 
-    /// An RSA key below 2048 bits is no key.
     @Test func descriptionsAndWarnings() throws {
         let context = try TestIdentities.serverContext(\.ecdsa, \.rsa, \.expired, \.address)
         let first = context.certificates[0]

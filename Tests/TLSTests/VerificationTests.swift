@@ -142,7 +142,8 @@ import Testing
         #expect(
             strange.serverStatus.failure
                 == TLSFailure(
-                    reason: .clientTLSFailed, detail: "client certificate: unable to get local issuer certificate (CN=edge.example)"))
+                    reason: .clientTLSFailed, detail: "client certificate: unable to get local issuer certificate (CN=edge.example)"
+                ))
         #expect(strange.clientStatus.failure?.detail == "the peer sent the alert \"unknown CA\"")
     }
 }
