@@ -1,0 +1,34 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+package import Reactor
+import Synchronization
+
+/// One address of an upstream, as all reactors share it.
+package final class Endpoint: Sendable {
+    package let address: SocketAddress
+    /// As the configuration spells it: for logs, metrics and the Host field.
+    package let label: String
+    package let labelBytes: [UInt8]
+    /// The label without its port: what TLS verifies unless the configuration names another.
+    package let hostName: String
+    package let weight: Int
+    private let underWay = Atomic<Int>(0)
+
+    package init(address: SocketAddress, label: String, weight: Int) {
+        self.address = address
+        self.label = label
+        labelBytes = Array(label.utf8)
+        let host = label.lastIndex(of: ":").map { String(label[..<$0]) } ?? label
+        hostName = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
+        self.weight = weight
+    }
+
+    /// Exchanges under way on all reactors: what least-request balancing compares. Relaxed, since a choice made on a number
+    /// that is a moment old is as good.
+    package var exchangesUnderWay: Int { underWay.load(ordering: .relaxed) }
+
+    package func exchangeBegan() { underWay.add(1, ordering: .relaxed) }
+    package func exchangeEnded() { underWay.subtract(1, ordering: .relaxed) }
+}

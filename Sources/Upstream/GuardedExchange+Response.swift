@@ -1,0 +1,236 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+package import HTTP
+import Reactor
+import Resilience
+package import Transport
+
+extension GuardedExchange: PoolWaiter {
+    package var responseHandler: any ResponseHandler { self }
+
+    package func leased(_ exchange: ClientExchange, on connection: ClientConnection, reused: Bool) {
+        guard phase == .leasing else {
+            exchange.cancel()
+            return
+        }
+        let now = reactor.now
+        self.exchange = exchange
+        isReusedConnection = reused
+        phase = .awaitingHead
+        if !reused, let connection = connection.connection, let connected = connection.connectedAt {
+            timings.connect += connected.nanoseconds(since: connection.openedAt)
+            if let established = connection.establishedAt { timings.tls += established.nanoseconds(since: connected) }
+        }
+        timings.lease += now.nanoseconds(since: attemptStartedAt)
+        deliverRequest()
+        if phase == .awaitingHead && hasBody { client.upstreamReady() }
+    }
+
+    package func leaseFailed(_ failure: LeaseFailure) {
+        guard phase == .leasing else { return }
+        attemptFailed(AttemptEnd(failure))
+    }
+}
+
+extension GuardedExchange: ResponseHandler {
+
+    package func requestDrained() {
+        guard phase == .awaitingHead || phase == .relaying else { return }
+        settleOwed()
+    }
+
+    package func requestFlushed() {
+        guard phase == .awaitingHead, bodyEnded, !requestSentWhole else { return }
+        requestSentWhole = true
+        let now = reactor.now
+        permit?.requestSent(now: now)
+        if limits.firstByte != .max {
+            stageDeadline = now.advanced(byNanoseconds: limits.firstByte)
+            armTimer()
+        }
+    }
+
+    package func informational(_ head: ResponseHead) {
+        guard phase == .awaitingHead else { return }
+        client.upstreamInformed(head)
+    }
+
+    package func responseHead(_ response: ResponseHead, endStream: Bool) {
+        guard phase == .awaitingHead else { return }
+        let now = reactor.now
+        timings.firstByte = now.nanoseconds(since: attemptStartedAt)
+        let outcome = StatusClassifier.classify(response)
+        answerOutcome = outcome
+        if outcome.outcomeClass == .success {
+            permit?.headArrived(StatusClassifier.isGRPC(response.fields) ? nil : outcome, now: now)
+        } else {
+            // The breaker hears of it before the question whether to try again.
+            let pushback = StatusClassifier.pushback(response)
+            var retryAfter: Int64?
+            if case .after(let nanoseconds) = pushback { retryAfter = nanoseconds }
+            permit?.headArrived(outcome, retryAfterNanoseconds: retryAfter, now: now)
+            permit?.settle(outcome, retryAfterNanoseconds: retryAfter, now: now)
+            let end = AttemptEnd(outcome: outcome, status: response.status, detail: "")
+            let decision = decideRetry(end, pushback: pushback)
+            if case .no(let reason) = decision, attempts > 1 || reason == .retryBudget || reason == .retryBreaker {
+                retryReason = reason
+            }
+            if case .retry(let delay) = decision {
+                let given = exchange
+                exchange = nil
+                settleAttempt(outcome)
+                given?.discard()
+                backOff(delay)
+                return
+            }
+        }
+        // Committed: from here the answer is the client's, whatever happens.
+        phase = .relaying
+        keepsForReplay = false
+        body.consume(bodyDelivered)
+        bodyDelivered = 0
+        if body.isEmpty { body.releaseStorage() }
+        perTryDeadline = .never
+        stageDeadline = .never
+        if !limits.totalIncludesBody { totalDeadline = .never }
+        if !endStream { armIdle() }
+        client.upstreamAnswered(response, endStream: endStream)
+    }
+
+    package func responseBody(_ bytes: Span<UInt8>) {
+        guard phase == .relaying else { return }
+        if idleDeadline != .never { armIdle() }
+        client.upstreamBody(bytes)
+    }
+
+    package func responseEnded(trailers: borrowing FieldSection) {
+        guard phase == .relaying else { return }
+        exchange = nil
+        settleAttempt(StatusClassifier.refine(answerOutcome, trailers: trailers))
+        finish()
+        client.upstreamEnded(trailers: trailers)
+    }
+
+    package func exchangeFailed(_ failure: ExchangeFailure) {
+        exchange = nil
+        switch phase {
+        case .awaitingHead: attemptFailed(AttemptEnd(failure))
+        case .relaying:
+            let reason: Reason = failure.reason == .bodyTruncated || failure.reason == .protocolError ? failure.reason : .resetAfterHeaders
+            settleAttempt(Outcome(.failure, reason: reason, processed: .yes))
+            finish()
+            client.upstreamFailed(GuardedFailure(reason: reason, retryReason: .retryCommitted, detail: failure.detail))
+        case .idle, .queued, .leasing, .backingOff: break
+        }
+    }
+
+    // MARK: The end of an attempt
+
+    /// An attempt ended without a response head.
+    func attemptFailed(_ end: AttemptEnd) {
+        settleAttempt(end.outcome)
+        switch decideRetry(end, pushback: .none) {
+        case .retry(let delay): backOff(delay)
+        case .no(let reason):
+            fail(end.answerReason, retryReason: reason, detail: end.detail)
+        }
+    }
+
+    func decideRetry(_ end: AttemptEnd, pushback: RetryPushback) -> RetryDecision {
+        guard let pools, let head else { return .no(.internal) }
+        let guardian = pools.cluster.guardian
+        let now = reactor.now
+        // One lost or refused attempt a request is replaced free of charge where the upstream surely did nothing, or where a
+        // kept-alive connection went stale under an idempotent request (case B05).
+        let isFree =
+            !usedFreeRetry
+            && (end.isFreeOfCharge || (end.onReusedConnection && (head.method.isIdempotent || isIdempotent)))
+        if isFree && canReplay && now < totalDeadline {
+            usedFreeRetry = true
+            freeAttempts += 1
+            guardian.noteFreeRetry()
+            return .retry(delayNanoseconds: 0)
+        }
+        let decision = RetryPolicy.decide(
+            RetryQuestion(
+                outcome: end.outcome, status: end.status,
+                method: head.method.isSafe ? .safe : (head.method.isIdempotent || isIdempotent) ? .idempotent : .other,
+                attemptsUsed: attempts - freeAttempts, isCommitted: false, isBodyReplayable: canReplay, pushback: pushback,
+                isBreakerClosed: guardian.isClosed(now: now), hasEndpoint: !pools.cluster.endpoints.isEmpty,
+                remainingNanoseconds: totalDeadline.nanoseconds(since: now),
+                minimumTryNanoseconds: limits.minimumTry),
+            settings: pools.cluster.settings.retries, draw: reactor.draw, request: key)
+        guard case .retry = decision else { return decision }
+        guard let token = guardian.withdrawRetry(now: now) else { return .no(.retryBudget) }
+        nextRetryToken = consume token
+        return decision
+    }
+
+    /// Whether the request can be sent once more from its first byte.
+    var canReplay: Bool { !hasBody || keepsForReplay || bodyDelivered == 0 && !bodyWasDropped }
+
+    func settleAttempt(_ outcome: Outcome) {
+        endpoint?.exchangeEnded()
+        if let permit = permit.take() { permit.report(outcome, now: reactor.now) }
+        if let token = retryToken.take() { token.finished(now: reactor.now) }
+        perTryDeadline = .never
+        stageDeadline = .never
+        idleDeadline = .never
+    }
+
+    /// Ends whatever the attempt holds, in any phase.
+    func endAttempt(_ outcome: Outcome, cancelling: Bool) {
+        let given = exchange
+        exchange = nil
+        switch phase {
+        case .queued:
+            if let ticket = waiting.take() { pools?.cluster.bulkhead.abandon(ticket) }
+        case .leasing:
+            if let pools, pools.pools.indices.contains(endpointIndex) { pools.pools[endpointIndex].cancel(self) }
+            settleAttempt(outcome)
+        case .awaitingHead, .relaying:
+            settleAttempt(outcome)
+        case .idle, .backingOff:
+            permit = nil
+        }
+        retryToken = nil
+        nextRetryToken = nil
+        given?.cancel()
+    }
+
+    func backOff(_ delayNanoseconds: Int64) {
+        retryToken = nextRetryToken.take()
+        if delayNanoseconds <= 0 {
+            beginAttempt()
+            return
+        }
+        phase = .backingOff
+        stageDeadline = reactor.now.advanced(byNanoseconds: delayNanoseconds)
+        armTimer()
+    }
+
+    func fail(_ reason: Reason, retryReason: Reason? = nil, retryAfter: Int64? = nil, detail: String) {
+        finish()
+        client.upstreamFailed(
+            GuardedFailure(reason: reason, retryReason: retryReason, retryAfterNanoseconds: retryAfter, detail: detail))
+    }
+
+    /// Back to the start, holding nothing.
+    func finish() {
+        phase = .idle
+        timer.cancel()
+        totalDeadline = .never
+        perTryDeadline = .never
+        stageDeadline = .never
+        idleDeadline = .never
+        body.removeAll()
+        body.releaseStorage()
+        bodyDelivered = 0
+        owed = 0
+        exchange = nil
+        head = nil
+        pools = nil
+    }
+}

@@ -1,0 +1,94 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+package import Core
+package import Reactor
+import Resilience
+
+/// Where the time of a request went, in nanoseconds, over all its attempts.
+package struct StageTimings: Sendable {
+    package var queue: Int64 = 0
+    package var lease: Int64 = 0
+    package var connect: Int64 = 0
+    package var tls: Int64 = 0
+    /// Of the last attempt: from its admission to its response head.
+    package var firstByte: Int64 = 0
+}
+
+/// The clocks of a guarded exchange, all on one timer: the earliest deadline is armed, and moving it later costs nothing.
+extension GuardedExchange: TimerOwner {
+    func armTimer() {
+        let next = min(min(totalDeadline, perTryDeadline), min(stageDeadline, idleDeadline))
+        if next == .never { timer.cancel() } else { reactor.schedule(timer, at: next) }
+    }
+
+    func armIdle() {
+        idleDeadline = reactor.now.advanced(byNanoseconds: limits.idle)
+        armTimer()
+    }
+
+    /// The per-try clock stands still while we wait for the client's body (semantics, section 4).
+    func armTry() {
+        guard phase == .awaitingHead else { return }
+        perTryDeadline = reactor.now.advanced(byNanoseconds: limits.perTry)
+        armTimer()
+    }
+
+    package func timerFired(_ timer: Timer, now: Instant) {
+        switch phase {
+        case .idle: return
+        case .queued:
+            if now >= stageDeadline || now >= totalDeadline { queueExpired(now: now) }
+        case .backingOff:
+            if now >= stageDeadline {
+                stageDeadline = .never
+                beginAttempt()
+                return
+            }
+        case .leasing:
+            if now >= totalDeadline || now >= perTryDeadline { attemptExpired(beforeFirstByte: true, now: now) }
+        case .awaitingHead:
+            if now >= totalDeadline || now >= perTryDeadline || now >= stageDeadline {
+                attemptExpired(beforeFirstByte: false, now: now)
+            }
+        case .relaying:
+            if now >= idleDeadline {
+                cutShort(.timeoutIdle, "the upstream fell silent inside its response")
+            } else if now >= totalDeadline {
+                cutShort(.deadline, "the deadline passed inside the response")
+            }
+        }
+        if phase != .idle { armTimer() }
+    }
+
+    func queueExpired(now: Instant) {
+        let isDeadline = now >= totalDeadline
+        guard let ticket = waiting.take() else { return }
+        pools?.cluster.bulkhead.abandon(ticket)
+        timings.queue += now.nanoseconds(since: startedAt)
+        fail(isDeadline ? .deadline : .bulkheadQueueTimeout, detail: "no permit came free in time")
+    }
+
+    /// An attempt ran out of time: the stage names the outcome, and the answer says which limit it was.
+    func attemptExpired(beforeFirstByte: Bool, now: Instant) {
+        let isTotal = now >= totalDeadline
+        let isFirstByte = !isTotal && now >= stageDeadline && now < perTryDeadline
+        let outcome =
+            beforeFirstByte
+            ? Outcome(.failure, reason: .connectTimeout, processed: .no)
+            : Outcome(.failure, reason: isFirstByte ? .timeoutFirstByte : .timeoutPerTry, processed: .maybe)
+        let answer: Reason = isTotal ? .deadline : isFirstByte ? .timeoutFirstByte : .timeoutPerTry
+        let end = AttemptEnd(outcome: outcome, status: nil, detail: "the attempt took too long", answerReason: answer)
+        endAttempt(outcome, cancelling: true)
+        switch isTotal ? RetryDecision.no(.retryDeadline) : decideRetry(end, pushback: .none) {
+        case .retry(let delay): backOff(delay)
+        case .no(let reason): fail(answer, retryReason: reason, detail: end.detail)
+        }
+    }
+
+    func cutShort(_ reason: Reason, _ detail: String) {
+        endAttempt(Outcome(.failure, reason: reason, processed: .yes), cancelling: true)
+        finish()
+        client.upstreamFailed(GuardedFailure(reason: reason, retryReason: .retryCommitted, detail: detail))
+    }
+}

@@ -1,0 +1,328 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+package import Core
+package import HTTP
+package import Reactor
+import Resilience
+import Transport
+
+/// Whoever wants the answer of a guarded exchange: the gateway's proxy.
+package protocol GuardedExchangeClient: AnyObject {
+    func upstreamInformed(_ head: ResponseHead)
+    /// The answer begins; no further attempt is made. `head` is valid until the exchange ends.
+    func upstreamAnswered(_ head: ResponseHead, endStream: Bool)
+    /// What is not given back by `responseConsumed` holds the upstream back.
+    func upstreamBody(_ bytes: Span<UInt8>)
+    func upstreamEnded(trailers: borrowing FieldSection)
+    /// No (further) answer: refused by the guard, or the last attempt failed. After `upstreamAnswered` the answer is cut short.
+    func upstreamFailed(_ failure: GuardedFailure)
+    /// An attempt can take the request's body now: a client that waits for 100-continue may go on.
+    func upstreamReady()
+    /// `n` bytes of the request's body are done with.
+    func upstreamTookBody(_ n: Int)
+}
+
+/// How a guarded exchange ended without an answer.
+package struct GuardedFailure: Sendable {
+    package var reason: Reason
+    /// Why no further attempt was made, if one was thinkable.
+    package var retryReason: Reason?
+    package var retryAfterNanoseconds: Int64?
+    /// For the log.
+    package var detail: String
+}
+
+/// Runs one request under the policies of its upstream's guard (design, section 5; semantics, sections 0 to 5):
+///
+///     start ─► admit ─► (queue) ─► endpoint ─► lease ─► send ─► head ─► relay ─► end
+///                ▲                                        │
+///                └──────────── back-off ◄── retry? ◄──────┘ failure
+///
+/// The object is one client's exchange after the other; all of it is confined to one reactor. What an attempt holds (permit,
+/// half-open slot, retry token, connection) are tokens that this object owns, so every way out gives them back.
+package final class GuardedExchange {
+    enum Phase { case idle, queued, leasing, awaitingHead, relaying, backingOff }
+
+    package unowned let reactor: Reactor
+    package unowned let client: any GuardedExchangeClient
+
+    var phase = Phase.idle
+    var pools: UpstreamPools?
+    var head: RequestHead?
+    var key: UInt64 = 0
+    var isIdempotent = false
+
+    // One attempt.
+    var permit: AttemptPermit?
+    var retryToken: RetryToken?
+    var waiting: QueuedAttempt?
+    var exchange: ClientExchange?
+    var endpoint: Endpoint?
+    var endpointIndex = -1
+    var isReusedConnection = false
+    var requestSentWhole = false
+
+    // All attempts.
+    package internal(set) var attempts = 0
+    var tried = TriedEndpoints()
+    var usedFreeRetry = false
+    /// Attempts that the upstream surely did nothing for and that count for nothing.
+    var freeAttempts = 0
+    var nextRetryToken: RetryToken?
+    /// Why no further attempt followed one that ended in a failure status.
+    package internal(set) var retryReason: Reason?
+    /// What the response head said of the attempt.
+    var answerOutcome = Outcome.success
+    var limits = AttemptLimits(TimeoutSettings(), queueTimeout: .zero)
+    var startedAt = Instant.origin
+    package internal(set) var timings = StageTimings()
+
+    // The request's body.
+    var body = ByteBuffer()
+    var bodyDelivered = 0
+    var keepsForReplay = false
+    /// Bytes of the body were sent and not kept, so that it cannot be sent again.
+    var bodyWasDropped = false
+    var bodyEnded = true
+    var hasBody = false
+
+    // Limits of time; `.never` where none runs.
+    var totalDeadline = Instant.never
+    var perTryDeadline = Instant.never
+    var stageDeadline = Instant.never
+    var idleDeadline = Instant.never
+    lazy var timer = Timer(owner: self)
+
+    package init(reactor: Reactor, client: any GuardedExchangeClient) {
+        self.reactor = reactor
+        self.client = client
+    }
+
+    /// The name of the upstream of the latest request.
+    package internal(set) var lastClusterName: [UInt8]?
+    package var lastEndpoint: Endpoint? { endpoint }
+    package var isRunning: Bool { phase != .idle }
+
+    // MARK: The request
+
+    /// Begins. `key` identifies the request in draws; `head` is ready to be sent and stays untouched until the end.
+    package func start(
+        _ head: RequestHead, hasBody: Bool, key: UInt64, isIdempotent: Bool, limits: AttemptLimits, over pools: UpstreamPools
+    ) {
+        self.pools = pools
+        lastClusterName = pools.cluster.nameBytes
+        self.head = head
+        self.key = key
+        self.isIdempotent = isIdempotent
+        self.hasBody = hasBody
+        bodyEnded = !hasBody
+        keepsForReplay = hasBody && pools.cluster.settings.retries.attempts > 1
+        bodyDelivered = 0
+        bodyWasDropped = false
+        attempts = 0
+        freeAttempts = 0
+        owed = 0
+        tried.removeAll()
+        usedFreeRetry = false
+        retryReason = nil
+        self.limits = limits
+        timings = StageTimings()
+        endpoint = nil
+        startedAt = reactor.now
+        totalDeadline = startedAt.advanced(byNanoseconds: limits.total)
+        beginAttempt()
+    }
+
+    /// Body bytes of the request, in order.
+    package func write(_ bytes: Span<UInt8>) {
+        guard phase != .idle, !bodyEnded else { return }
+        if let exchange, phase == .awaitingHead || phase == .relaying, body.count == bodyDelivered {
+            exchange.write(bytes)
+            if keepsForReplay {
+                body.append(bytes)
+                bodyDelivered += bytes.count
+                forgetBodyIfTooLong()
+            } else {
+                bodyWasDropped = true
+            }
+            armTry()
+            if !exchange.isCongested { client.upstreamTookBody(bytes.count) } else { owed += bytes.count }
+        } else {
+            body.append(bytes)
+            owed += bytes.count
+            forgetBodyIfTooLong()
+        }
+    }
+
+    /// The request is complete. Its trailers are asked for when they can be sent.
+    package func finishRequest(trailers: borrowing FieldSection) {
+        guard phase != .idle, !bodyEnded else { return }
+        bodyEnded = true
+        self.trailers.removeAll()
+        self.trailers.append(contentsOf: trailers)
+        if let exchange, phase == .awaitingHead || phase == .relaying { exchange.finish(trailers: self.trailers) }
+        armTry()
+    }
+
+    /// Bytes that the client sent and that wait for an attempt to take them.
+    var owed = 0
+    var trailers = FieldSection()
+
+    func forgetBodyIfTooLong() {
+        guard keepsForReplay, body.count > pools?.cluster.settings.retries.replayBodyBytes ?? 0 else { return }
+        keepsForReplay = false
+        if bodyDelivered > 0 { bodyWasDropped = true }
+        body.consume(bodyDelivered)
+        bodyDelivered = 0
+    }
+
+    /// The client is done with `n` bytes of the response's body.
+    package func responseConsumed(_ n: Int) { exchange?.consumed(n) }
+
+    /// The client took bytes again, or stopped doing so: the upstream's silence is only counted while we are reading.
+    package func clientStalled(_ stalled: Bool) {
+        guard phase == .relaying else { return }
+        if stalled { idleDeadline = .never } else { armIdle() }
+    }
+
+    /// Gives everything up: the client is gone.
+    package func cancel(_ reason: Reason) {
+        guard phase != .idle else { return }
+        endAttempt(Outcome(.neutral, reason: reason, processed: .maybe), cancelling: true)
+        finish()
+    }
+
+    // MARK: One attempt
+
+    func beginAttempt() {
+        guard let pools else { return }
+        let now = reactor.now
+        if totalDeadline.nanoseconds(since: now) < limits.minimumTry {
+            fail(attempts == 0 ? .deadlineInsufficient : .deadline, detail: "no time left for an attempt")
+            return
+        }
+        switch pools.cluster.guardian.admit(now: now, request: key, isFirstAttempt: attempts == 0) {
+        case .admitted(let permit):
+            self.permit = consume permit
+            dispatch()
+        case .mustWait:
+            queue(until: min(now.advanced(byNanoseconds: limits.queue), totalDeadline))
+        case .refused(let refusal):
+            refused(refusal)
+        }
+    }
+
+    func refused(_ refusal: Refusal) {
+        retryToken = nil
+        fail(refusal.reason, retryAfter: refusal.retryAfterNanoseconds, detail: "refused by the guard")
+    }
+
+    // MARK: Waiting for a permit
+
+    func queue(until expiry: Instant) {
+        guard let pools else { return }
+        phase = .queued
+        let queuedAt = reactor.now
+        stageDeadline = expiry
+        armTimer()
+        let ticket = QueuedAttempt()
+        waiting = ticket
+        let bulkhead = pools.cluster.bulkhead
+        let confined = Confined(self, to: reactor)
+        // The one place of the data path that suspends: it really waits.
+        Task.immediate(executorPreference: reactor) {
+            let grant = await bulkhead.permit(for: ticket, now: queuedAt, expiry: expiry)
+            confined.value.queueEnded(grant, ticket: ticket, queuedAt: queuedAt)
+        }
+    }
+
+    func queueEnded(_ grant: consuming QueueGrant, ticket: QueuedAttempt, queuedAt: Instant) {
+        // A grant that comes after the wait was given up goes back by its own deinit.
+        guard phase == .queued, waiting === ticket, let pools else { return }
+        waiting = nil
+        stageDeadline = .never
+        timings.queue += reactor.now.nanoseconds(since: queuedAt)
+        switch consume grant {
+        case .abandoned: fail(.bulkheadQueueTimeout, detail: "the wait for a permit was given up")
+        case .refused(let refusal):
+            refused(refusal)
+        case .granted(let bulkheadPermit):
+            // The breaker may have opened meanwhile: it is asked again before anything is sent.
+            switch pools.cluster.guardian.reserve(
+                consume bulkheadPermit, now: reactor.now, request: key, isFirstAttempt: attempts == 0)
+            {
+            case .admitted(let permit):
+                self.permit = consume permit
+                dispatch()
+            case .mustWait: fail(.bulkheadFull, detail: "no permit")
+            case .refused(let refusal): refused(refusal)
+            }
+        }
+    }
+
+    // MARK: Sending
+
+    func dispatch() {
+        guard let pools else { return }
+        let now = reactor.now
+        guard let index = pickEndpoint(pools) else {
+            endAttempt(Outcome(.local, reason: .loadBalancerNoHealthy, processed: .no), cancelling: false)
+            fail(.loadBalancerNoHealthy, detail: "no endpoint to send to")
+            return
+        }
+        if attempts == 0 {
+            pools.cluster.guardian.depositFirst(now: now)
+        }
+        attempts += 1
+        retryToken?.sent()
+        tried.insert(index)
+        endpointIndex = index
+        let endpoint = pools.cluster.endpoints[index]
+        self.endpoint = endpoint
+        endpoint.exchangeBegan()
+        bodyDelivered = 0
+        requestSentWhole = false
+        phase = .leasing
+        attemptStartedAt = now
+        perTryDeadline = now.advanced(byNanoseconds: limits.perTry)
+        armTimer()
+        pools.pools[index].lease(self)
+    }
+
+    var attemptStartedAt = Instant.origin
+
+    func pickEndpoint(_ pools: UpstreamPools) -> Int? {
+        let cluster = pools.cluster
+        return cluster.picker.pick(
+            request: key, attempt: attempts, draw: reactor.draw, tried: tried,
+            load: { cluster.endpoints[$0].exchangesUnderWay })
+    }
+
+    func deliverRequest() {
+        guard let exchange, let head else { return }
+        let sendsBody = hasBody
+        exchange.send(head, endStream: !sendsBody)
+        if sendsBody {
+            if !body.isEmpty {
+                body.withReadable { exchange.write($0) }
+                if keepsForReplay {
+                    bodyDelivered = body.count
+                } else {
+                    bodyWasDropped = true
+                    body.removeAll()
+                    bodyDelivered = 0
+                }
+            }
+            if bodyEnded { exchange.finish(trailers: trailers) }
+            settleOwed()
+        }
+    }
+
+    func settleOwed() {
+        guard owed > 0, let exchange, !exchange.isCongested else { return }
+        let n = owed
+        owed = 0
+        client.upstreamTookBody(n)
+    }
+}
