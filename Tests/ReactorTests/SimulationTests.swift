@@ -53,7 +53,9 @@ import Testing
         func tell(_ text: String) { told.append("\(world.now.nanoseconds / 1_000_000) \(text)") }
 
         /// A client that says what happens to it.
-        func connect(to address: String = "10.0.0.2:80", say text: String = "", options: ConnectOptions = ConnectOptions()) throws -> Peer {
+        func connect(to address: String = "10.0.0.2:80", say text: String = "", options: ConnectOptions = ConnectOptions()) throws
+            -> Peer
+        {
             let target = try #require(SocketAddress.parse(address))
             let peer = try Peer(to: target, client.reactor, options: options)
             peer.on = { [unowned self] peer, event in
@@ -124,7 +126,8 @@ import Testing
         let pair = try Pair { $0.resetAfter = 10 }
         let peer = try pair.connect(say: "0123456789abcdef")
         pair.world.runUntilIdle()
-        #expect(pair.told == ["2 connected", "4 got 0123456789", "4 failed \(ECONNRESET)"] || pair.told == ["2 connected", "4 failed \(ECONNRESET)"])
+        // The ten bytes and the reset reach the server in one batch, so nothing is echoed.
+        #expect(pair.told == ["2 connected", "4 failed \(ECONNRESET)"])
         #expect(peer.isClosed && pair.servers.allSatisfy { $0.isClosed })
     }
 
@@ -280,7 +283,9 @@ import Testing
         let second = Stage(pair.world.makeReactor(host: "10.0.0.2"))
         let door = try Door(second, at: "10.0.0.2:80")
         var other = 0
-        door.onAccept = { descriptor, _ in other += 1; second.reactor.network.close(descriptor) }
+        door.onAccept = { descriptor, _ in
+            other += 1; second.reactor.network.close(descriptor)
+        }
         for _ in 0..<100 { _ = try pair.connect() }
         pair.world.run(for: .seconds(1))
         #expect(other + pair.servers.count == 100)
@@ -319,7 +324,8 @@ import Testing
             world.after(.milliseconds(Int64(i) * 7)) {
                 let n = UInt64(i)
                 let size = world.draw.below(20_000, request: n, .fault, 99)
-                guard let peer = try? pair.connect(say: String(repeating: Character(UnicodeScalar(UInt8(65 + i % 26))), count: size))
+                guard
+                    let peer = try? pair.connect(say: String(repeating: Character(UnicodeScalar(UInt8(65 + i % 26))), count: size))
                 else { return }
                 peer.on = { peer, event in
                     switch event {

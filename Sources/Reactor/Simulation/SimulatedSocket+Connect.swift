@@ -68,7 +68,8 @@ extension SimulatedSocket {
             if world.now < end { world.plan(.answered(self, errno: ETIMEDOUT), at: end) } else { answered(ETIMEDOUT) }
             return
         }
-        world.plan(.knock(self, attempt: attempt + 1), at: min(end, world.now.advanced(byNanoseconds: 1_000_000_000 << Int64(attempt))))
+        world.plan(
+            .knock(self, attempt: attempt + 1), at: min(end, world.now.advanced(byNanoseconds: 1_000_000_000 << Int64(attempt))))
     }
 
     private func listens(at address: SocketAddress) -> Bool {
