@@ -85,11 +85,17 @@ package struct FieldSection: ~Copyable {
     }
 
     /// Whether a live field of that name is here.
+    @inline(__always)
     package func contains(_ name: FieldName) -> Bool { first(name) != nil }
 
     /// The position of the first live field of that name.
+    @inline(__always)
     package func first(_ name: FieldName, from start: Int = 0) -> Int? {
-        if present & (1 << UInt64(name.rawValue)) == 0 { return nil }
+        // Most names that are asked for are not there, and that costs one bit.
+        present & (1 << UInt64(name.rawValue)) == 0 ? nil : search(name, from: start)
+    }
+
+    private func search(_ name: FieldName, from start: Int) -> Int? {
         var i = start
         while i < entries.count {
             if entries[i].known == name && !entries[i].isRemoved { return i }
@@ -139,7 +145,11 @@ package struct FieldSection: ~Copyable {
 
     /// Adds a field by bytes; the name must be in lower case.
     package mutating func append(name: Span<UInt8>, value: Span<UInt8>) {
-        let known = FieldName.recognise(lowercased: name)
+        append(name: name, value: value, known: FieldName.recognise(lowercased: name))
+    }
+
+    /// Adds a field whose name was recognised already.
+    mutating func append(name: Span<UInt8>, value: Span<UInt8>, known: FieldName) {
         let nameSlice = store(name)
         arena.append(": ")
         appendLine(name: nameSlice, value: store(value), known: known)

@@ -1,0 +1,46 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+/// Why a stream or a connection ended (RFC 9113 §7). A peer may send any number.
+package struct HTTP2ErrorCode: RawRepresentable, Hashable, Sendable {
+    package var rawValue: UInt32
+
+    package init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    package static let noError = HTTP2ErrorCode(rawValue: 0)
+    package static let protocolError = HTTP2ErrorCode(rawValue: 1)
+    package static let internalError = HTTP2ErrorCode(rawValue: 2)
+    package static let flowControlError = HTTP2ErrorCode(rawValue: 3)
+    package static let settingsTimeout = HTTP2ErrorCode(rawValue: 4)
+    package static let streamClosed = HTTP2ErrorCode(rawValue: 5)
+    package static let frameSizeError = HTTP2ErrorCode(rawValue: 6)
+    package static let refusedStream = HTTP2ErrorCode(rawValue: 7)
+    package static let cancel = HTTP2ErrorCode(rawValue: 8)
+    package static let compressionError = HTTP2ErrorCode(rawValue: 9)
+    package static let connectError = HTTP2ErrorCode(rawValue: 10)
+    package static let enhanceYourCalm = HTTP2ErrorCode(rawValue: 11)
+    package static let inadequateSecurity = HTTP2ErrorCode(rawValue: 12)
+    package static let http11Required = HTTP2ErrorCode(rawValue: 13)
+}
+
+extension HTTP2ErrorCode: CustomStringConvertible {
+    package var description: String {
+        switch self {
+        case .noError: "NO_ERROR"
+        case .protocolError: "PROTOCOL_ERROR"
+        case .internalError: "INTERNAL_ERROR"
+        case .flowControlError: "FLOW_CONTROL_ERROR"
+        case .settingsTimeout: "SETTINGS_TIMEOUT"
+        case .streamClosed: "STREAM_CLOSED"
+        case .frameSizeError: "FRAME_SIZE_ERROR"
+        case .refusedStream: "REFUSED_STREAM"
+        case .cancel: "CANCEL"
+        case .compressionError: "COMPRESSION_ERROR"
+        case .connectError: "CONNECT_ERROR"
+        case .enhanceYourCalm: "ENHANCE_YOUR_CALM"
+        case .inadequateSecurity: "INADEQUATE_SECURITY"
+        case .http11Required: "HTTP_1_1_REQUIRED"
+        default: "error \(rawValue)"
+        }
+    }
+}
