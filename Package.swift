@@ -24,7 +24,6 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
-let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
 
 let package = Package(
     name: "holdfast",
@@ -36,7 +35,6 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
-        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
@@ -49,7 +47,7 @@ let package = Package(
         module("TLS", ["Core", "COpenSSL"]),
         module("HTTP", ["Core", "CNGHTTP2"]),
         module("Reactor", ["Core", "CLinux", deque]),
-        module("Telemetry", ["Core", histogram]),
+        module("Telemetry", ["Core"]),
         module("Transport", ["Core", "Reactor", "TLS", "HTTP", "Telemetry"]),
         module("Upstream", ["Core", "Reactor", "TLS", "HTTP", "Transport", "Resilience", "Telemetry", deque]),
         module("Configuration", ["Core", "Resilience", yams]),

@@ -7,7 +7,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PRODUCTS = {"yams": "Yams", "arguments": "ArgumentParser", "deque": "DequeModule", "histogram": "Histogram"}
+PRODUCTS = {"yams": "Yams", "arguments": "ArgumentParser", "deque": "DequeModule"}
 TOOLCHAIN = {"Glibc", "Swift", "Synchronization", "Foundation", "Testing", "_Concurrency"}
 
 
