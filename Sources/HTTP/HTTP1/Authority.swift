@@ -29,7 +29,7 @@ struct Authority {
             if i == n || colons < 2 { return nil }
             i += 1
         } else {
-            while i < n, bytes[i].isHostOctet { i += 1 }
+            i = bytes.endOfHostName(from: 0)
             if i == 0 { return nil }
         }
         let host = 0..<i

@@ -24,12 +24,22 @@ extension Span<UInt8> {
             let lane = hits(octets(at: n &- 16)).withoutHits(below: 16 &- (n &- i)).firstHit
             return lane < 16 ? n &- 16 &+ lane : n
         }
-        var tail = Octets(repeating: 0)
-        for k in i..<n {
-            let lane = k &- i
-            tail[lane >> 3] |= UInt64(self[k]) << UInt64(8 &* (lane & 7))
+        let lane = hits(fewerThanSixteen).withoutHits(below: i).firstHit
+        return Swift.min(lane, n)
+    }
+
+    /// All bytes of a span that has fewer than sixteen, and zeros behind them.
+    @inline(__always)
+    private var fewerThanSixteen: Octets {
+        let n = count
+        if n >= 8 { return Octets(word(at: 0), word(at: n &- 8) >> UInt64(8 &* (16 &- n))) }
+        var low: UInt64 = 0
+        var k = n
+        while k > 0 {
+            k &-= 1
+            low = low << 8 | UInt64(self[k])
         }
-        return Swift.min(i &+ hits(tail).firstHit, n)
+        return Octets(low, 0)
     }
 
     /// Sixteen bytes from `i`; the load checks that they are there.
@@ -56,9 +66,23 @@ extension Span<UInt8> {
             // Letters and hyphens are nearly all of every name; what else a token may hold is looked at by itself.
             i = scan(from: i) { octets in
                 let fast: Octets = octets.letters | octets.equal(to: 45)
-                return (fast ^ .highs) & .highs
+                return fast ^ .highs
             }
             if i >= count || !self[i].isTokenOctet { return i }
+            i &+= 1
+        }
+    }
+
+    /// The first byte at or after `start` that may not stand in a host name as we take it, or `count`: see `isHostOctet`.
+    func endOfHostName(from start: Int) -> Int {
+        var i = start
+        while true {
+            i = scan(from: i) { octets in
+                let marks: Octets = octets.equal(to: 45) | octets.equal(to: 46)
+                let fast: Octets = octets.letters | octets.digits | marks
+                return fast ^ .highs
+            }
+            if i >= count || !self[i].isHostOctet { return i }
             i &+= 1
         }
     }
@@ -122,6 +146,15 @@ extension Octets {
         let fromA: Octets = folded &+ Octets.all(0x80 - 0x61)
         let beyondZ: Octets = folded &+ Octets.all(0x80 - 0x7b)
         return fromA & (beyondZ ^ .highs) & (self ^ .highs) & .highs
+    }
+
+    /// Marks the decimal digits.
+    @inline(__always)
+    var digits: Octets {
+        let low: Octets = self & .lows
+        let from0: Octets = low &+ Octets.all(0x80 - 0x30)
+        let beyond9: Octets = low &+ Octets.all(0x80 - 0x3a)
+        return from0 & (beyond9 ^ .highs) & (self ^ .highs) & .highs
     }
 
     /// The number of the first octet that is marked, or 16.

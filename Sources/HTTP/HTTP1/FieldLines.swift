@@ -28,8 +28,15 @@ extension FieldSection {
         // Taken out, so that adding an entry is no access through `self`.
         var lines: [Entry] = []
         swap(&lines, &entries)
-        let outcome = FieldSection.readLines(
-            input, from: start, base: arena.count, spent: spent, limits: limits, into: &lines)
+        let base = arena.count
+        let headerBytes = limits.headerBytes
+        // No line is shorter than `a:` CR LF. Room is made once, so that adding an entry is one store.
+        let room = min(limits.headerCount, input.count / 4)
+        var outcome = LinesOutcome.incomplete
+        lines.append(addingCapacity: room) { added in
+            outcome = FieldSection.readLines(
+                input, from: start, base: base, spent: spent, headerBytes: headerBytes, into: &added)
+        }
         if case .complete(let end) = outcome {
             adopt(input.extracting(0..<end), lines: &lines, from: first)
         } else {
@@ -39,36 +46,36 @@ extension FieldSection {
         return outcome
     }
 
-    /// Notes each line as slices of the arena as it will be; `base` is where there `input` will begin.
+    /// Notes each line as slices of the arena as it will be; `base` is where there `input` will begin. As many fields are allowed as
+    /// `lines` has room for.
     private static func readLines(
-        _ input: Span<UInt8>, from start: Int, base: Int, spent: Int, limits: borrowing HeadLimits,
-        into lines: inout [Entry]
+        _ input: Span<UInt8>, from start: Int, base: Int, spent: Int, headerBytes: Int, into lines: inout OutputSpan<Entry>
     ) -> LinesOutcome {
         let n = input.count
-        let room = lines.count + limits.headerCount
         var size = spent
         var i = start
         while true {
             if i >= n { return .incomplete }
             if input[i] == 13 {
-                if i + 1 >= n { return .incomplete }
-                return input[i + 1] == 10 ? .complete(end: i + 2) : .failure(.malformed("bare CR"))
+                if i &+ 1 >= n { return .incomplete }
+                return input[i &+ 1] == 10 ? .complete(end: i &+ 2) : .failure(.malformed("bare CR"))
             }
             let colon = input.endOfToken(from: i)
             if colon >= n { return .incomplete }
             if colon == i || input[colon] != 58 { return .failure(faultOfName(stop: input[colon], isFirst: i == colon)) }
 
-            var value = colon + 1
-            while value < n && input[value].isSpaceOrTab { value += 1 }
+            // All positions are within `input`, so that no sum of them can overflow.
+            var value = colon &+ 1
+            while value < n && input[value].isSpaceOrTab { value &+= 1 }
             let stop = input.endOfFieldValue(from: value)
-            if stop + 1 >= n { return .incomplete }
-            if input[stop] != 13 || input[stop + 1] != 10 { return .failure(faultOfValue(input[stop])) }
+            if stop &+ 1 >= n { return .incomplete }
+            if input[stop] != 13 || input[stop &+ 1] != 10 { return .failure(faultOfValue(input[stop])) }
             var end = stop
-            while end > value && input[end - 1].isSpaceOrTab { end -= 1 }
+            while end > value && input[end &- 1].isSpaceOrTab { end &-= 1 }
 
             size &+= (colon &- i) &+ (end &- value) &+ 32
-            if size > limits.headerBytes { return .failure(.tooLarge("head above the limit")) }
-            if lines.count >= room { return .failure(.tooLarge("too many fields")) }
+            if size > headerBytes { return .failure(.tooLarge("head above the limit")) }
+            if lines.isFull { return .failure(.tooLarge("too many fields")) }
             lines.append(
                 Entry(
                     name: Slice(bounded: base &+ i, colon &- i), value: Slice(bounded: base &+ value, end &- value),
@@ -110,12 +117,13 @@ extension FieldSection {
             unsafe bytes.withUnsafeBufferPointer { source in _ = unsafe target.update(fromContentsOf: source) }
             var copy = unsafe MutableSpan(_unsafeElements: target.extracting(0..<length))
             for k in first..<lines.count {
-                let from = Int(lines[k].name.offset) - start
-                let range = from..<(from + Int(lines[k].name.length))
+                let name = lines[k].name
+                let from = Int(name.offset) &- start
+                let range = from..<(from &+ Int(name.length))
                 copy.lowercase(range)
                 let known = recogniser.recognise(lowercased: copy.span.extracting(range))
                 lines[k].known = known
-                seen |= 1 << UInt64(known.rawValue)
+                seen |= 1 &<< UInt64(known.rawValue)
             }
             return length
         }

@@ -49,6 +49,11 @@ struct ConnectionOptions {
         var next = fields.first(.connection)
         while let i = next {
             fields.withValue(i) { value in
+                if value.equalsIgnoringCase("keep-alive") {  // what nearly all of those say that say anything
+                    count += 1
+                    keepAlive = true
+                    return
+                }
                 var position = 0
                 while let range = value.nextListElement(&position) {
                     count += 1
