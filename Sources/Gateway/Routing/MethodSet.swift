@@ -20,17 +20,15 @@ package struct MethodSet: Equatable, Sendable {
 extension RouteTable {
     /// The set with the request's method alone. A method that no rule names has `Method.other`'s bit, which only rules for
     /// every method have.
-    func methodSet(of head: RequestHead) -> MethodSet {
-        let method = head.method
-        guard case .other = method else { return MethodSet(bits: 1 << UInt64(method.rawValue)) }
-        if extensionMethods.isEmpty { return MethodSet(bits: 1 << UInt64(Method.other.rawValue)) }
-        return head.reading(head.methodText) { name in
-            for i in extensionMethods.indices {
-                let known = extensionMethods[i]
-                if name.equals(known.span) { return MethodSet(bits: 1 << (MethodSet.firstExtension + UInt64(i))) }
+    func methodSet(of parts: RequestHead.Parts, in bytes: Span<UInt8>) -> MethodSet {
+        guard case .other = parts.method else { return MethodSet(bits: 1 << UInt64(parts.method.rawValue)) }
+        for i in extensionMethods.indices {
+            let known = extensionMethods[i]
+            if bytes.extracting(parts.methodText.bounds).equals(known.span) {
+                return MethodSet(bits: 1 << (MethodSet.firstExtension + UInt64(i)))
             }
-            return MethodSet(bits: 1 << UInt64(Method.other.rawValue))
         }
+        return MethodSet(bits: 1 << UInt64(Method.other.rawValue))
     }
 
     /// Adds the `Allow` field of a 405 (RFC 9110 §10.2.1, §15.5.6).

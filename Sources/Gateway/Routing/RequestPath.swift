@@ -37,7 +37,7 @@ package enum RequestPath {
     /// Makes `head.path` normal. A path that is normal already, the common case, costs one scan; another is written anew at
     /// the end of the head's arena. `*` (for OPTIONS, RFC 9112 §3.2.4) stays.
     package static func normalise(_ head: RequestHead, emptySegments: EmptySegments = .merge) -> Outcome {
-        let path = head.path
+        let path = head.parts.path
         switch head.reading(path, { scan($0) }) {
         case .normal:
             return .normal

@@ -7,10 +7,13 @@ package import HTTP
 extension RouteTable {
     /// The route of a request whose path is normal (`RequestPath.normalise`). `hasEncodedSlash` is what that said.
     package func match(_ head: RequestHead, hasEncodedSlash: Bool = false) -> Outcome {
-        let path = head.path.bounds
-        let authority = head.authority.bounds
-        var search = Search(method: methodSet(of: head))
-        let route = head.reading { find(head, $0, path: path, authority: authority, search: &search) }
+        let parts = head.parts
+        let path = parts.path.bounds
+        var search = Search()
+        let route = head.reading { bytes in
+            search.method = methodSet(of: parts, in: bytes)
+            return find(head, bytes, path: path, authority: parts.authority.bounds, search: &search)
+        }
         if route < 0 {
             if hasEncodedSlash { return .encodedSlashRefused }
             return search.allowed.isEmpty ? .none : .methodNotAllowed(allowed: search.allowed)
@@ -46,7 +49,8 @@ extension RouteTable {
     }
 
     struct Search: ~Copyable {
-        let method: MethodSet
+        /// The request's method alone.
+        var method = MethodSet.none
         var captures = Captures(repeating: .empty)
         /// The best prefix so far; -1 is none.
         var prefixRoute: Int32 = -1
@@ -57,8 +61,6 @@ extension RouteTable {
         /// Methods of rules that fit but for the method.
         var allowed = MethodSet.none
         var visited = 0
-
-        init(method: MethodSet) { self.method = method }
     }
 
     /// Walks down from a node: the best route that covers the whole path, or -1; prefixes passed on the way are noted in
