@@ -65,7 +65,7 @@ let package = Package(
 
         tests("Core", ["Core"]),
         tests("Resilience", ["Resilience", "Core"]),
-        tests("TLS", ["TLS", "Core"]),
+        tests("TLS", ["TLS", "Core", "COpenSSL"]),
         tests("HTTP", ["HTTP", "Core"]),
         tests("Reactor", ["Reactor", "Core"]),
         tests("Telemetry", ["Telemetry", "Core"]),

@@ -16,9 +16,9 @@ package final class ServerTLSContext: Sendable {
     package let certificates: [CertificateDescription]
 
     let defaultContext: ContextHandle
-    private let contexts: [ContextHandle]
+    let contexts: [ContextHandle]
     /// Lower-case name to index in `contexts`.
-    private let names: ServerNameTable
+    let names: ServerNameTable
     let applicationProtocols: ALPNList
     private let wallSeconds: Atomic<Int64>
 

@@ -3,6 +3,7 @@
 
 import Core
 package import HTTP
+import TLS
 package import Reactor
 
 /// What is true of every exchange on one accepted connection.
@@ -19,6 +20,10 @@ package final class ServerConnectionInfo {
 
     package var peer: SocketAddress { connection.peer }
     package var isTLS: Bool { connection.tls != nil }
+
+    /// Names for the log, made once a connection and only if one asks.
+    package private(set) lazy var tlsVersion = connection.tls?.version ?? ""
+    package private(set) lazy var tlsCipher = connection.tls?.cipherName ?? ""
 
     init(connection: Connection, settings: ServerSettings, service: any RequestService) {
         self.connection = connection

@@ -10,7 +10,6 @@ package final class Endpoint: Sendable {
     package let address: SocketAddress
     /// As the configuration spells it: for logs, metrics and the Host field.
     package let label: String
-    package let labelBytes: [UInt8]
     /// The label without its port: what TLS verifies unless the configuration names another.
     package let hostName: String
     package let weight: Int
@@ -19,7 +18,6 @@ package final class Endpoint: Sendable {
     package init(address: SocketAddress, label: String, weight: Int) {
         self.address = address
         self.label = label
-        labelBytes = Array(label.utf8)
         let host = label.lastIndex(of: ":").map { String(label[..<$0]) } ?? label
         hostName = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
         self.weight = weight

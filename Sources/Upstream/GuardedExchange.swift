@@ -100,7 +100,7 @@ package final class GuardedExchange {
     }
 
     /// The name of the upstream of the latest request.
-    package internal(set) var lastClusterName: [UInt8]?
+    package internal(set) var lastClusterName: String?
     package var lastEndpoint: Endpoint? { endpoint }
     package var isRunning: Bool { phase != .idle }
 
@@ -111,7 +111,7 @@ package final class GuardedExchange {
         _ head: RequestHead, hasBody: Bool, key: UInt64, isIdempotent: Bool, limits: AttemptLimits, over pools: UpstreamPools
     ) {
         self.pools = pools
-        lastClusterName = pools.cluster.nameBytes
+        lastClusterName = pools.cluster.name
         self.head = head
         self.key = key
         self.isIdempotent = isIdempotent

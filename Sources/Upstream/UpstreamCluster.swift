@@ -12,7 +12,6 @@ package import Transport
 /// the endpoints' own state, so that a reload makes a new one around the same guard.
 package final class UpstreamCluster: Sendable {
     package let name: String
-    package let nameBytes: [UInt8]
     package let endpoints: [Endpoint]
     package let bulkhead: Bulkhead
     package let settings: GuardSettings
@@ -44,7 +43,6 @@ package final class UpstreamCluster: Sendable {
         serverName: String, hostField: HostField, identity: String
     ) {
         self.name = name
-        nameBytes = Array(name.utf8)
         self.endpoints = endpoints
         bulkhead = Bulkhead(guardian)
         self.settings = settings

@@ -1,0 +1,212 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import HTTP
+package import Reactor
+import TLS
+import Telemetry
+package import Transport
+import Upstream
+
+/// What the gateway has on one reactor: its listeners, its pools, its spare exchanges, and the snapshot in force.
+///
+/// Confined to its reactor; the control thread reaches it only by messages.
+package final class GatewayReactor {
+    package let reactor: Reactor
+    package let context: TransportContext
+    let shard: Int
+    let connections: ConnectionCount
+    private(set) var snapshot: GatewaySnapshot
+    private(set) var exchangesUnderWay = 0
+    private(set) var isDraining = false
+
+    /// Where answers of the gateway's own are made: used up within one call.
+    let localAnswer = ResponseHead()
+    var localBody = ByteBuffer()
+
+    private var pools: [UpstreamPools] = []
+    private var listeners: [(plan: ListenerPlan, service: ProxyService, socket: ServerListener)] = []
+    /// Closed to new connections, with some still open.
+    private var closing: [ServerListener] = []
+    private var spare: [ProxyExchange] = []
+    private var requests: UInt64 = 0
+    private var date = DateCache()
+    private var drainWatch: DrainWatch?
+    private var ticketRotation: TicketRotation?
+    private let accessLane: LogLane?
+    private var access: AccessLog?
+
+    init(
+        context: TransportContext, shard: Int, snapshot: GatewaySnapshot, connections: ConnectionCount, accessLane: LogLane?
+    ) {
+        reactor = context.reactor
+        self.context = context
+        self.shard = shard
+        self.snapshot = snapshot
+        self.connections = connections
+        self.accessLane = accessLane
+        pools = snapshot.upstreams.map { UpstreamPools(cluster: $0, context: context) }
+        openAccessLog()
+    }
+
+    private func openAccessLog() {
+        access =
+            if let accessLane, let plan = snapshot.accessLog { AccessLog(settings: plan.settings, lane: accessLane) } else { nil }
+    }
+
+    /// A number that no other request of this process has: the key of its draws.
+    func nextKey() -> UInt64 {
+        requests &+= 1
+        return UInt64(shard) << 48 | requests
+    }
+
+    func appendDate(to out: inout ByteBuffer) {
+        date.append(seconds: reactor.unixNanoseconds / 1_000_000_000, to: &out)
+    }
+
+    // MARK: Exchanges
+
+    func takeExchange() -> ProxyExchange {
+        exchangesUnderWay += 1
+        return spare.popLast() ?? ProxyExchange(home: self)
+    }
+
+    func recycle(_ exchange: ProxyExchange) {
+        exchangesUnderWay -= 1
+        if spare.count < 1_024 { spare.append(exchange) }
+    }
+
+    /// The pools of an upstream of the snapshot in force, or of an older one by which an exchange still goes.
+    func pools(for index: Int, in snapshot: GatewaySnapshot) -> UpstreamPools {
+        if snapshot === self.snapshot { return pools[index] }
+        let cluster = snapshot.upstreams[index]
+        if let kept = pools.first(where: { $0.cluster.identity == cluster.identity }) { return kept }
+        return UpstreamPools(cluster: cluster, context: context)
+    }
+
+    // MARK: Listening
+
+    /// Opens what the snapshot lists. All or nothing.
+    package func open() throws(NetworkError) {
+        for plan in snapshot.listeners {
+            do throws(NetworkError) {
+                listeners.append(try listen(plan))
+            } catch {
+                for listener in listeners { listener.socket.close() }
+                listeners = []
+                throw error
+            }
+        }
+    }
+
+    private func listen(_ plan: ListenerPlan) throws(NetworkError) -> (plan: ListenerPlan, service: ProxyService, socket: ServerListener) {
+        let service = ProxyService(home: self, plan: plan)
+        let socket = try ServerListener(
+            on: plan.address, context: context, tls: plan.tls, settings: plan.settings, connectionSettings: plan.connection,
+            service: service)
+        return (plan, service, socket)
+    }
+
+    /// The addresses that are listened on, with the ports that the kernel chose.
+    package var addresses: [(name: String, address: SocketAddress)] { listeners.map { ($0.plan.name, $0.socket.address) } }
+
+    // MARK: Reload
+
+    /// Makes `next` the snapshot in force. What both have goes on; new addresses are opened first, and if one cannot be,
+    /// nothing changes.
+    package func adopt(_ next: GatewaySnapshot) throws(NetworkError) {
+        var opened: [(plan: ListenerPlan, service: ProxyService, socket: ServerListener)] = []
+        for plan in next.listeners where !listeners.contains(where: { $0.plan.address == plan.address }) {
+            do throws(NetworkError) {
+                opened.append(try listen(plan))
+            } catch {
+                for listener in opened { listener.socket.close() }
+                throw error
+            }
+        }
+        var kept: [(plan: ListenerPlan, service: ProxyService, socket: ServerListener)] = []
+        for listener in listeners {
+            if let plan = next.listeners.first(where: { $0.address == listener.plan.address }) {
+                listener.service.plan = plan
+                listener.socket.reconfigure(tls: plan.tls, settings: plan.settings, connectionSettings: plan.connection)
+                kept.append((plan, listener.service, listener.socket))
+            } else {
+                listener.socket.drain()
+                closing.append(listener.socket)
+            }
+        }
+        listeners = kept + opened
+        closing.removeAll { $0.connectionCount == 0 }
+
+        let before = pools
+        snapshot = next
+        pools = next.upstreams.map { cluster in
+            before.first { $0.cluster.identity == cluster.identity }?.adopting(cluster) ?? UpstreamPools(cluster: cluster, context: context)
+        }
+        for old in before where !pools.contains(where: { $0.shares(old) }) { old.drain() }
+        openAccessLog()
+    }
+
+    // MARK: Draining
+
+    /// Accepts no more and lets what is under way end.
+    package func drain() {
+        isDraining = true
+        for listener in listeners { listener.socket.drain() }
+    }
+
+    /// Drains and calls `done` once all client connections have ended or `limit` has passed, after which the rest is cut.
+    func drain(within limit: Duration, done: @escaping @Sendable () -> Void) {
+        drain()
+        let watch = DrainWatch(home: self, deadline: reactor.now.advanced(by: limit), done: done)
+        drainWatch = watch
+        watch.check(now: reactor.now)
+    }
+
+    func rotateTickets(_ keys: TicketKeys) { ticketRotation = TicketRotation(keys: keys, reactor: reactor) }
+
+    /// Whether every client connection has ended.
+    package var isDrained: Bool {
+        exchangesUnderWay == 0 && listeners.allSatisfy { $0.socket.connectionCount == 0 }
+            && closing.allSatisfy { $0.connectionCount == 0 }
+    }
+
+    /// Ends what is left at once.
+    package func abort() {
+        for listener in listeners { listener.socket.abort() }
+        for socket in closing { socket.abort() }
+        for pool in pools { pool.drain() }
+    }
+
+    /// What must be back at its start after all exchanges are over (promise P8).
+    package var idleConnections: Int { pools.reduce(0) { $0 + $1.pools.reduce(0) { $0 + $1.idleCount } } }
+
+    // MARK: Counting and logging
+
+    func record(_ exchange: ProxyExchange, _ server: ServerExchange) {
+        guard let snapshot = exchange.snapshot else { return }
+        let facts = exchange.facts
+        let now = reactor.now
+        let metrics = snapshot.metrics
+        let route = exchange.route?.metrics ?? metrics.unrouted
+        route.requests[facts.status >= 100 && facts.status < 600 && server.hasResponded ? facts.status / 100 : 0].add(shard: shard)
+        route.duration.record(from: facts.startedAt, to: now, shard: shard)
+        metrics.methods[Int(server.head.method.rawValue)].add(shard: shard)
+        metrics.protocols[Int(server.head.version.rawValue)].add(shard: shard)
+        if server.bodyBytesReceived > 0 { metrics.bodyBytesIn.add(server.bodyBytesReceived, shard: shard) }
+        if server.bodyBytesSent > 0 { metrics.bodyBytesOut.add(server.bodyBytesSent, shard: shard) }
+        if let reason = facts.reason { metrics.count(reason, shard: shard) }
+        if let retry = facts.retryReason { metrics.count(retry, shard: shard) }
+        if let index = facts.upstreamIndex {
+            let guarded = exchange.guarded
+            if guarded.attempts > 0 { metrics.upstreams[index].attempts.add(UInt64(guarded.attempts), shard: shard) }
+            if guarded.attempts > 1 { metrics.upstreams[index].retries.add(UInt64(guarded.attempts - 1), shard: shard) }
+            if guarded.timings.firstByte > 0 { route.firstByte.record(nanoseconds: guarded.timings.firstByte, shard: shard) }
+        }
+        if let access, let plan = snapshot.accessLog {
+            let sampled = plan.sampling >= 10_000 || reactor.draw.below(10_000, request: facts.key, .logSample) < plan.sampling
+            if sampled || facts.status >= 500 { AccessRecord.write(exchange, server, to: access, now: now, unix: reactor.unixNanoseconds) }
+        }
+    }
+}

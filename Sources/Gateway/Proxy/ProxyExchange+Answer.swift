@@ -1,0 +1,69 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import HTTP
+import Reactor
+import Transport
+
+/// Answers that the gateway gives by itself.
+extension ProxyExchange {
+    /// Refuses with a problem answer that names the reason. Whatever of the request's body still comes is dropped.
+    func refuse(_ reason: Reason, detail: StaticString?, retryAfterNanoseconds: Int64? = nil, allowed: MethodSet? = nil) {
+        guard let exchange, let snapshot else { return }
+        facts.reason = reason
+        var seconds = retryAfterNanoseconds.map { Int(clamping: ($0 &+ 999_999_999) / 1_000_000_000) }
+        if seconds == nil, reason.isJitteredRetry {
+            seconds = 1 + home.reactor.draw.below(2, request: facts.key, .retryAfterJitter)
+        }
+        let problem = Problem(reason, detail: detail.map { "\($0)" } ?? "", retryAfterSeconds: seconds)
+        let answer = home.localAnswer
+        problem.write(into: answer, body: &home.localBody, for: exchange.head, id: facts.id)
+        if let allowed { snapshot.table.writeAllow(allowed, into: &answer.fields) }
+        respond(answer, exchange, snapshot)
+    }
+
+    func respond(with fixed: FixedAnswer, _ exchange: ServerExchange, _ snapshot: GatewaySnapshot) {
+        let answer = home.localAnswer
+        answer.reset()
+        answer.status = fixed.status
+        for field in fixed.fields { answer.fields.append(name: field.name.span, value: field.value.span) }
+        home.localBody.removeAll()
+        home.localBody.append(fixed.body)
+        answer.framing = .length(UInt64(fixed.body.count))
+        respond(answer, exchange, snapshot)
+    }
+
+    func respond(with redirect: Redirect, match: RouteTable.Match, _ exchange: ServerExchange, _ snapshot: GatewaySnapshot) {
+        let answer = home.localAnswer
+        guard redirect.write(into: answer, for: exchange.head, match, isSecure: facts.identity?.isSecure ?? exchange.info.isTLS) else {
+            refuse(.requestHost, detail: "the host cannot stand in a Location")
+            return
+        }
+        home.localBody.removeAll()
+        respond(answer, exchange, snapshot)
+    }
+
+    private func respond(_ answer: ResponseHead, _ exchange: ServerExchange, _ snapshot: GatewaySnapshot) {
+        finishHead(answer, exchange, snapshot)
+        let hasBody = !home.localBody.isEmpty && exchange.head.method != .head
+        facts.status = answer.status
+        facts.answeredAt = home.reactor.now
+        exchange.respond(answer, endStream: !hasBody)
+        if hasBody { home.localBody.withReadable { exchange.write($0) } }
+        exchange.finish()
+        conclude(exchange, status: answer.status)
+    }
+}
+
+extension Reason {
+    /// Refusals whose clients would otherwise all come back at the same moment.
+    fileprivate var isJitteredRetry: Bool {
+        switch self {
+        case .bulkheadFull, .bulkheadQueueTimeout, .bulkheadCoDel, .shedOccupancy, .shedLag, .shedMemory, .shedDescriptors,
+            .shedThrottle:
+            true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,284 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import HTTP
+import Reactor
+import Telemetry
+import Transport
+import Upstream
+
+/// One request on its way through the gateway: from the client's exchange, over the route, to the guarded exchange with the
+/// upstream, and the answer back.
+///
+///     ServerExchange ──request──► ProxyExchange ──► GuardedExchange ──► upstream
+///          client    ◄──answer───      │        ◄──
+///                                  local answer (redirect, fixed answer, refusal)
+///
+/// It holds no policy: routing is the table's, resilience the guard's. What it sees to is that every request is answered
+/// once, counted once and logged once, and that each side waits for the other. Reused from a list of its reactor.
+final class ProxyExchange: RequestHandler, GuardedExchangeClient {
+    unowned let home: GatewayReactor
+    private(set) lazy var guarded = GuardedExchange(reactor: home.reactor, client: self)
+    private lazy var timer = Timer(owner: self)
+
+    // The request under way.
+    var exchange: ServerExchange?
+    var listener: ListenerPlan?
+    var snapshot: GatewaySnapshot?
+    var route: RoutePlan?
+    var facts = RequestFacts()
+
+    private var isUpstream = false
+    /// Response bytes that the client's side holds and the upstream has no credit for yet.
+    private var heldCredit = 0
+    /// Request bytes the client was not given credit for yet.
+    private var awaitsBody = false
+
+    init(home: GatewayReactor) {
+        self.home = home
+    }
+
+    // MARK: The request
+
+    func start(_ exchange: ServerExchange, listener: ListenerPlan, snapshot: GatewaySnapshot) {
+        self.exchange = exchange
+        self.listener = listener
+        self.snapshot = snapshot
+        exchange.handler = self
+        heldCredit = 0
+        isUpstream = false
+        route = nil
+        facts = RequestFacts(exchange, home: home)
+        awaitsBody = exchange.head.framing != .none
+        if awaitsBody { armBodyTimer() }
+        admit(exchange, listener, snapshot)
+    }
+
+    /// A request that was refused before it was one.
+    func startRefused(_ exchange: ServerExchange, listener: ListenerPlan, snapshot: GatewaySnapshot, reason: Reason, detail: StaticString) {
+        self.exchange = exchange
+        self.listener = listener
+        self.snapshot = snapshot
+        exchange.handler = self
+        heldCredit = 0
+        isUpstream = false
+        awaitsBody = false
+        route = nil
+        facts = RequestFacts(exchange, home: home)
+        refuse(reason, detail: detail)
+    }
+
+    private func admit(_ exchange: ServerExchange, _ listener: ListenerPlan, _ snapshot: GatewaySnapshot) {
+        let head = exchange.head
+        if let refusal = identify(exchange, listener, snapshot) {
+            refuse(refusal.reason, detail: refusal.detail)
+            return
+        }
+        if case .length(let n) = head.framing, n > snapshot.bodyLimit {
+            refuse(.requestBodyTooLarge, detail: "the body is longer than limits.body_bytes")
+            return
+        }
+        let hasEncodedSlash: Bool
+        switch RequestPath.normalise(head, emptySegments: snapshot.emptySegments) {
+        case .normal: hasEncodedSlash = false
+        case .encodedSlash: hasEncodedSlash = true
+        case .refused:
+            refuse(.requestTarget, detail: "the path cannot be read in one way only")
+            return
+        }
+        switch snapshot.table.match(head, hasEncodedSlash: hasEncodedSlash) {
+        case .route(let match): take(match, exchange, listener, snapshot)
+        case .encodedSlashRefused: refuse(.requestTarget, detail: "the path has an encoded slash, which this route does not allow")
+        case .methodNotAllowed(let allowed): refuse(.requestMethod, detail: "no route for this method", allowed: allowed)
+        case .none: refuse(.routeNone, detail: "no route matches")
+        }
+    }
+
+    private func take(_ match: RouteTable.Match, _ exchange: ServerExchange, _ listener: ListenerPlan, _ snapshot: GatewaySnapshot) {
+        let route = snapshot.routes[match.route]
+        self.route = route
+        switch route.action {
+        case .answer(let answer):
+            respond(with: answer, exchange, snapshot)
+        case .redirect(let redirect):
+            respond(with: redirect, match: match, exchange, snapshot)
+        case .upstream(let index):
+            forward(exchange, to: index, match: match, route: route, listener, snapshot)
+        case .split(let weights, let upstreams):
+            let index = upstreams[weights.choose(home.reactor.draw, request: facts.key)]
+            forward(exchange, to: index, match: match, route: route, listener, snapshot)
+        }
+    }
+
+    private func forward(
+        _ exchange: ServerExchange, to index: Int, match: RouteTable.Match, route: RoutePlan, _ listener: ListenerPlan,
+        _ snapshot: GatewaySnapshot
+    ) {
+        let head = exchange.head
+        head.path = route.rewrite.apply(to: head, match)
+        prepareRequest(exchange, listener, snapshot)
+        let pools = home.pools(for: index, in: snapshot)
+        facts.upstreamIndex = index
+        isUpstream = true
+        guarded.start(
+            head, hasBody: head.framing != .none, key: facts.key, isIdempotent: route.isIdempotent,
+            limits: route.limits[index] ?? pools.cluster.limits, over: pools)
+    }
+
+    func requestBody(_ bytes: Span<UInt8>) {
+        guard let exchange else { return }
+        armBodyTimer()
+        if exchange.bodyBytesReceived > snapshot?.bodyLimit ?? .max {
+            bodyTooLarge()
+            return
+        }
+        if isUpstream && guarded.isRunning {
+            guarded.write(bytes)
+        } else {
+            exchange.consumed(bytes.count)
+        }
+    }
+
+    private func bodyTooLarge() {
+        guard let exchange else { return }
+        if isUpstream { guarded.cancel(.requestBodyTooLarge) }
+        if exchange.hasResponded { end(aborting: .requestBodyTooLarge) } else {
+            refuse(.requestBodyTooLarge, detail: "the body is longer than limits.body_bytes")
+        }
+    }
+
+    func requestEnded() {
+        awaitsBody = false
+        timer.cancel()
+        guard let exchange, isUpstream, guarded.isRunning else { return }
+        exchange.withTrailers { guarded.finishRequest(trailers: $0) }
+    }
+
+    func requestAborted(_ reason: Reason, detail: StaticString) {
+        guard let exchange else { return }
+        if isUpstream { guarded.cancel(reason) }
+        if reason != .clientCancelled && reason != .clientSlow && !exchange.hasResponded {
+            // Its body broke a rule: the connection's `refuse` answers, with a fresh start.
+            release()
+            return
+        }
+        facts.reason = reason
+        conclude(exchange, status: exchange.hasResponded ? facts.status : reason.httpStatus)
+    }
+
+    func responseDrained() {
+        timer.cancel()
+        guard heldCredit > 0 else { return }
+        let n = heldCredit
+        heldCredit = 0
+        guarded.clientStalled(false)
+        guarded.responseConsumed(n)
+    }
+
+    // MARK: GuardedExchangeClient
+
+    func upstreamReady() { exchange?.sendContinue() }
+
+    func upstreamTookBody(_ n: Int) { exchange?.consumed(n) }
+
+    func upstreamInformed(_ head: ResponseHead) {
+        head.stripConnectionFields()
+        exchange?.inform(head)
+    }
+
+    func upstreamAnswered(_ head: ResponseHead, endStream: Bool) {
+        guard let exchange, let snapshot else { return }
+        facts.status = head.status
+        facts.answeredAt = home.reactor.now
+        prepareResponse(head, exchange, snapshot)
+        exchange.respond(head, endStream: endStream)
+    }
+
+    func upstreamBody(_ bytes: Span<UInt8>) {
+        guard let exchange else { return }
+        exchange.write(bytes)
+        if exchange.isCongested {
+            // The upstream waits until the client has taken enough; its silence is then not its own (semantics, D4).
+            if heldCredit == 0 {
+                guarded.clientStalled(true)
+                armClientTimer()
+            }
+            heldCredit += bytes.count
+        } else {
+            guarded.responseConsumed(bytes.count)
+        }
+    }
+
+    func upstreamEnded(trailers: borrowing FieldSection) {
+        guard let exchange else { return }
+        exchange.finish(trailers: trailers)
+        conclude(exchange, status: facts.status)
+    }
+
+    func upstreamFailed(_ failure: GuardedFailure) {
+        guard let exchange else { return }
+        facts.retryReason = failure.retryReason
+        if exchange.hasResponded {
+            facts.reason = failure.reason
+            end(aborting: failure.reason)
+        } else {
+            refuse(failure.reason, detail: nil, retryAfterNanoseconds: failure.retryAfterNanoseconds)
+        }
+    }
+
+    // MARK: The end
+
+    /// Cuts an answer under way short.
+    func end(aborting reason: Reason) {
+        guard let exchange else { return }
+        if isUpstream { guarded.cancel(reason) }
+        facts.reason = reason
+        let status = facts.status
+        exchange.abort(reason)
+        conclude(exchange, status: status)
+    }
+
+    /// Counts and logs, and returns this object to its reactor.
+    func conclude(_ exchange: ServerExchange, status: Int) {
+        facts.status = status
+        home.record(self, exchange)
+        release()
+    }
+
+    private func release() {
+        timer.cancel()
+        exchange?.handler = nil
+        exchange = nil
+        listener = nil
+        snapshot = nil
+        route = nil
+        home.recycle(self)
+    }
+}
+
+// MARK: Time
+
+extension ProxyExchange: TimerOwner {
+    /// The client's silence inside its body (semantics, section 4: `client.slow`).
+    func armBodyTimer() {
+        guard awaitsBody, let snapshot else { return }
+        home.reactor.schedule(timer, at: home.reactor.now.advanced(by: snapshot.bodyTimeout))
+    }
+
+    /// The client's silence while our answer waits for it.
+    func armClientTimer() {
+        guard let snapshot else { return }
+        home.reactor.schedule(timer, at: home.reactor.now.advanced(by: snapshot.writeTimeout))
+    }
+
+    func timerFired(_ timer: Timer, now: Instant) {
+        guard let exchange else { return }
+        if isUpstream { guarded.cancel(.clientSlow) }
+        if exchange.hasResponded {
+            end(aborting: .clientSlow)
+        } else {
+            refuse(.clientSlow, detail: "the body came too slowly")
+        }
+    }
+}

@@ -1,0 +1,218 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+public import Configuration
+import Core
+package import Reactor
+package import Telemetry
+import TLS
+import Transport
+import Upstream
+
+/// A running gateway on the kernel's network: one reactor a core, reloaded and drained from a control thread.
+///
+///     let server = try GatewayServer(configuration: try Configuration.load(path: "edge.yaml").configuration)
+///     try server.start()
+///     …
+///     server.drain { … }
+public final class GatewayServer {
+    package let registry: MetricsRegistry
+    package let log: OperationalLog
+    package private(set) var gateways: [Confined<GatewayReactor>] = []
+    package private(set) var snapshot: GatewaySnapshot
+    /// The configuration in force.
+    public private(set) var configuration: Configuration
+
+    private let group: ReactorGroup
+    private let draw: Draw
+    private let connections = ConnectionCount()
+    private let ticketKeys: TicketKeys
+    private let accessSink: LogSink?
+
+    /// Compiles the configuration; nothing is opened yet. Throws one error with all that is wrong with it.
+    public init(configuration: Configuration, log: GatewayLog) throws {
+        self.configuration = configuration
+        self.log = log.operational
+        let threads = configuration.threads ?? Processors.available
+        registry = MetricsRegistry(shards: threads)
+        draw = configuration.seed.map { Draw(seed: $0) } ?? .seededByKernel()
+        let rotationInterval = configuration.listeners.compactMap { $0.tls?.ticketRotation }.min()
+        ticketKeys = TicketKeys(now: .origin, interval: rotationInterval ?? TicketKeys.defaultInterval)
+        accessSink = try configuration.accessLog.map { try LogSink(LogSink.Target($0.destination)) }
+        var compiler = SnapshotCompiler(
+            configuration, registry: registry, ticketKeys: ticketKeys, now: .origin, wallTime: nil, draw: draw, previous: nil)
+        snapshot = try compiler.compile()
+        group = try ReactorGroup(count: threads, draw: draw)
+        registerMetrics()
+    }
+
+    /// Opens the listeners on every reactor. Throws if an address cannot be had.
+    public func start() throws {
+        for reactor in group.reactors {
+            let gateway = GatewayReactor(
+                context: TransportContext(reactor: reactor), shard: reactor.index, snapshot: snapshot, connections: connections,
+                accessLane: accessSink?.lane(shard: reactor.index))
+            gateways.append(Confined(gateway, to: reactor))
+        }
+        // One after the other, so that a port of 0 becomes one number and a taken address one complaint.
+        for gateway in gateways {
+            if let error = run(on: gateway, { gateway -> NetworkError? in
+                do throws(NetworkError) {
+                    try gateway.open()
+                    return nil
+                } catch { return error }
+            }) {
+                stop()
+                throw GatewayError("\(error)")
+            }
+        }
+        let keys = ticketKeys
+        run(on: gateways[0]) { gateway in gateway.rotateTickets(keys) }
+    }
+
+    /// The listeners' names and addresses, with the ports that the kernel chose.
+    public var addresses: [(name: String, address: String)] {
+        guard let first = gateways.first else { return [] }
+        return run(on: first) { gateway in gateway.addresses.map { ($0.name, "\($0.address)") } }
+    }
+
+    /// Serves by another configuration from now on. Exchanges under way keep the old one, guards keep their state. If anything
+    /// is wrong with it nothing changes and the error says what.
+    public func reload(_ next: Configuration) throws {
+        if (next.threads ?? Processors.available) != group.reactors.count {
+            log.warning("reload", "the number of threads changes only at a restart", [("threads", "\(group.reactors.count)")])
+        }
+        if next.accessLog?.destination != configuration.accessLog?.destination {
+            log.warning("reload", "the access log's destination changes only at a restart")
+        }
+        var compiler = SnapshotCompiler(
+            next, registry: registry, ticketKeys: ticketKeys, now: run(on: gateways[0]) { $0.reactor.now }, wallTime: nil, draw: draw,
+            previous: snapshot)
+        let fresh = try compiler.compile()
+        let old = snapshot
+        for (position, gateway) in gateways.enumerated() {
+            let error = run(on: gateway) { gateway -> NetworkError? in
+                do throws(NetworkError) {
+                    try gateway.adopt(fresh)
+                    return nil
+                } catch { return error }
+            }
+            if let error {
+                for gateway in gateways[..<position] { run(on: gateway) { try? $0.adopt(old) } }
+                throw GatewayError("\(error)")
+            }
+        }
+        fresh.applyGuardSettings(now: run(on: gateways[0]) { $0.reactor.now })
+        snapshot = fresh
+        configuration = next
+        registerGuards()
+    }
+
+    /// Opens log files anew, after they were moved away.
+    public func reopenLogs() {
+        do throws(LogSink.OpenError) { try accessSink?.reopen() } catch { log.error("log", "\(error)") }
+    }
+
+    /// Accepts no more, lets what is under way end for at most the configuration's `drain`, and calls `done`, from some
+    /// thread, when all is over. What is left then is cut.
+    public func drain(done: @escaping @Sendable () -> Void) {
+        let latch = DrainCount(gateways.count, done: done)
+        let limit = configuration.drain
+        for gateway in gateways { post(to: gateway) { $0.drain(within: limit) { latch.report() } } }
+    }
+
+    /// Ends everything at once and waits for the threads. Logs are flushed within a second.
+    public func stop() {
+        for gateway in gateways { run(on: gateway) { $0.abort() } }
+        group.stop()
+        group.join()
+        accessSink?.close(within: .seconds(1))
+    }
+
+    // MARK: Reaching reactors
+
+    package func post(to gateway: Confined<GatewayReactor>, _ body: @escaping @Sendable (GatewayReactor) -> Void) {
+        gateway.reactor.post { body(gateway.value) }
+    }
+
+    /// Runs `body` on the gateway's reactor and waits for it. Not from a reactor.
+    @discardableResult
+    package func run<Result>(on gateway: Confined<GatewayReactor>, _ body: @escaping @Sendable (GatewayReactor) -> Result) -> Result {
+        let latch = Latch()
+        let slot = ResultSlot<Result>()
+        gateway.reactor.post {
+            slot.value = body(gateway.value)
+            latch.report()
+        }
+        latch.wait(for: 1)
+        guard let result = slot.value else { preconditionFailure("the reactor reported without a result") }
+        return result
+    }
+
+    // MARK: Metrics
+
+    private func registerMetrics() {
+        registry.registerBuild(version: HoldfastVersion.text, revision: "")
+        registry.registerProcess()
+        if let accessSink {
+            registry.counter("holdfast_access_log_dropped_total", help: "Access log lines dropped.") { accessSink.droppedLines }
+        }
+        registerGuards()
+    }
+
+    private func registerGuards() {
+        for cluster in snapshot.upstreams { GuardMetrics.register(cluster, in: registry) }
+    }
+}
+
+/// Where one reactor leaves what the control thread waits for; the latch orders the two.
+private final class ResultSlot<Value>: @unchecked Sendable {
+    var value: Value?
+}
+
+/// Calls `done` when the last reactor has drained.
+private final class DrainCount: Sendable {
+    private let left: GuardLock<Int>
+    private let done: @Sendable () -> Void
+
+    init(_ count: Int, done: @escaping @Sendable () -> Void) {
+        left = GuardLock(count)
+        self.done = done
+    }
+
+    func report() {
+        let isLast = left.withLock { left in
+            left -= 1
+            return left == 0
+        }
+        if isLast { done() }
+    }
+}
+
+/// The operational log, for those who start a gateway.
+public struct GatewayLog: Sendable {
+    package let operational: OperationalLog
+
+    package init(_ operational: OperationalLog) { self.operational = operational }
+
+    /// Lines on standard error.
+    public static func standardError() throws -> GatewayLog {
+        GatewayLog(OperationalLog(sink: try LogSink(.standardError), wallNanoseconds: { WallClock.nanoseconds }))
+    }
+}
+
+extension LogSink.Target {
+    init(_ destination: Configuration.AccessLog.Destination) {
+        self =
+            switch destination {
+            case .standardOutput: .standardOutput
+            case .standardError: .standardError
+            case .file(let path): .file(path)
+            }
+    }
+}
+
+/// The version of this program.
+public enum HoldfastVersion {
+    public static let text = "0.1.0"
+}

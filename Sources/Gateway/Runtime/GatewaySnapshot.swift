@@ -1,0 +1,145 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import HTTP
+import Reactor
+import Resilience
+import TLS
+import Telemetry
+import Transport
+import Upstream
+
+/// A configuration made ready to serve: what every reactor reads and none writes. A reload makes a new one; exchanges under
+/// way keep the one they began with (case E26).
+package final class GatewaySnapshot: Sendable {
+    let listeners: [ListenerPlan]
+    let table: RouteTable
+    let routes: [RoutePlan]
+    let upstreams: [UpstreamCluster]
+    let via: ViaField
+    let requestID: RequestIDPlan
+    let emptySegments: RequestPath.EmptySegments
+    let bodyLimit: UInt64
+    let bodyTimeout: Duration
+    let writeTimeout: Duration
+    let drainTimeout: Duration
+    let connectionLimit: Int
+    let metrics: RequestMetrics
+    /// `nil`: no access log.
+    let accessLog: AccessLogPlan?
+
+    init(
+        listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster], via: ViaField,
+        requestID: RequestIDPlan, emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyTimeout: Duration,
+        writeTimeout: Duration, drainTimeout: Duration, connectionLimit: Int, metrics: RequestMetrics,
+        accessLog: AccessLogPlan?
+    ) {
+        self.listeners = listeners
+        self.table = table
+        self.routes = routes
+        self.upstreams = upstreams
+        self.via = via
+        self.requestID = requestID
+        self.emptySegments = emptySegments
+        self.bodyLimit = bodyLimit
+        self.bodyTimeout = bodyTimeout
+        self.writeTimeout = writeTimeout
+        self.drainTimeout = drainTimeout
+        self.connectionLimit = connectionLimit
+        self.metrics = metrics
+        self.accessLog = accessLog
+    }
+}
+
+extension GatewaySnapshot {
+    /// Gives the guards that were kept from an older snapshot this one's settings; their state stays.
+    func applyGuardSettings(now: Instant) {
+        for cluster in upstreams { cluster.guardian.apply(cluster.settings, now: now) }
+    }
+}
+
+/// One listener, ready to be opened.
+final class ListenerPlan: Sendable {
+    let name: String
+    let address: SocketAddress
+    let tls: ServerTLSContext?
+    let settings: ServerSettings
+    let connection: Connection.Settings
+    let forwarding: ForwardingPolicy
+    let connectionLimit: Int
+    let metrics: ListenerMetrics
+
+    init(
+        name: String, address: SocketAddress, tls: ServerTLSContext?, settings: ServerSettings, connection: Connection.Settings,
+        forwarding: ForwardingPolicy, connectionLimit: Int, metrics: ListenerMetrics
+    ) {
+        self.name = name
+        self.address = address
+        self.tls = tls
+        self.settings = settings
+        self.connection = connection
+        self.forwarding = forwarding
+        self.connectionLimit = connectionLimit
+        self.metrics = metrics
+    }
+}
+
+/// One route's action, ready to be taken.
+final class RoutePlan: Sendable {
+    enum Action: Sendable {
+        /// Position among the snapshot's upstreams.
+        case upstream(Int)
+        case split(WeightedChoice, [Int])
+        case redirect(Redirect)
+        case answer(FixedAnswer)
+    }
+
+    let name: String
+    let action: Action
+    let rewrite: PathRewrite
+    let isIdempotent: Bool
+    /// By position of the upstream; the route's overrides are applied.
+    let limits: [Int: AttemptLimits]
+    let metrics: RouteMetrics
+
+    init(
+        name: String, action: Action, rewrite: PathRewrite, isIdempotent: Bool, limits: [Int: AttemptLimits],
+        metrics: RouteMetrics
+    ) {
+        self.name = name
+        self.action = action
+        self.rewrite = rewrite
+        self.isIdempotent = isIdempotent
+        self.limits = limits
+        self.metrics = metrics
+    }
+}
+
+/// An answer that the configuration wrote out.
+final class FixedAnswer: Sendable {
+    let status: Int
+    /// Names in lower case.
+    let fields: [(name: [UInt8], value: [UInt8])]
+    let body: [UInt8]
+
+    init(status: Int, fields: [(name: [UInt8], value: [UInt8])], body: [UInt8]) {
+        self.status = status
+        self.fields = fields
+        self.body = body
+    }
+}
+
+/// What is done about request ids.
+struct RequestIDPlan: Sendable {
+    enum Keep: Sendable { case always, trusted, never }
+    var keep = Keep.always
+    var answers = true
+}
+
+/// Where and which requests are logged.
+struct AccessLogPlan: Sendable {
+    var settings: AccessLog.Settings
+    /// In ten-thousandths; answers of 500 and above are always written.
+    var sampling: Int
+}

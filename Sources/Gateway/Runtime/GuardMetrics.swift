@@ -1,0 +1,44 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Resilience
+import Telemetry
+import Upstream
+
+/// Shows the guards' states to a scrape: read when asked, so that a request pays nothing for it.
+enum GuardMetrics {
+    static func register(_ cluster: UpstreamCluster, in registry: MetricsRegistry) {
+        let guardian = cluster.guardian
+        let labels = [("upstream", cluster.name)]
+        func gauge(_ name: String, _ help: String, _ read: @escaping @Sendable (GuardSnapshot) -> Double) {
+            registry.gauge(name, help: help, labels: labels) { read(guardian.snapshot()) }
+        }
+        func counter(_ name: String, _ help: String, _ read: @escaping @Sendable (GuardSnapshot) -> UInt64) {
+            registry.counter(name, help: help, labels: labels) { read(guardian.snapshot()) }
+        }
+        gauge("holdfast_breaker_state", "0 closed, 1 open, 2 half-open, 3 forced open, 4 forced closed, 5 disabled.") { $0.stateNumber }
+        gauge("holdfast_bulkhead_permits", "Permits there are.") { Double($0.permits) }
+        gauge("holdfast_bulkhead_permits_in_use", "Permits in use.") { Double($0.permitsInUse) }
+        gauge("holdfast_bulkhead_queue", "Requests that wait for a permit.") { Double($0.queued) }
+        gauge("holdfast_retry_tokens_outstanding", "Extra attempts under way or in back-off.") { Double($0.retriesOutstanding) }
+        counter("holdfast_breaker_openings_total", "Times the breaker has opened.") { UInt64($0.transitions.opened) }
+    }
+}
+
+extension GuardSnapshot {
+    /// The breaker's state as a number that a plot can show.
+    fileprivate var stateNumber: Double {
+        switch override {
+        case .forcedOpen: return 3
+        case .forcedClosed: return 4
+        case .disabled: return 5
+        case .automatic: break
+        }
+        switch breaker {
+        case .closed: return 0
+        case .open: return 1
+        case .halfOpen: return 2
+        }
+    }
+}
