@@ -8,51 +8,56 @@ extension ForwardingPolicy {
     /// Makes the head's forwarding fields what an upstream may rely on. Call once, after the connection-level fields were
     /// stripped and before anything of the gateway's own is added.
     package func write(to head: RequestHead, for identity: ClientIdentity) {
-        dropForgeries(from: head, isTrusted: identity.isTrusted)
-        writeChain(.xForwardedFor, xForwardedFor, head, identity)
-        writeChain(.forwarded, forwarded, head, identity)
-
-        head.fields.removeAll(.xForwardedProto)
-        if xForwardedProto != .off { head.fields.append(.xForwardedProto, identity.isSecure ? "https" : "http") }
-        head.fields.removeAll(.xForwardedHost)
-        let host = identity.host.isEmpty ? head.authority : identity.host
-        if xForwardedHost != .off && !host.isEmpty {
-            head.fields.append(.xForwardedHost) { $0.append(copying: host) }
-        }
-        head.fields.removeAll(.xRealIP)
-        if xRealIP != .off { head.fields.append(.xRealIP) { identity.address.write(into: &$0) } }
+        // One access to the head for all of it: each costs a dynamic exclusivity check.
+        let authority = head.parts.authority
+        write(to: &head.fields, authority: authority, identity)
     }
 
-    private func writeChain(_ name: FieldName, _ mode: Mode, _ head: RequestHead, _ identity: ClientIdentity) {
-        if mode == .off || mode == .replace || !identity.isTrusted || !head.fields.contains(name) {
-            head.fields.removeAll(name)
+    private func write(to fields: inout FieldSection, authority: Slice, _ identity: ClientIdentity) {
+        dropForgeries(from: &fields, isTrusted: identity.isTrusted)
+        writeChain(.xForwardedFor, xForwardedFor, &fields, authority, identity)
+        writeChain(.forwarded, forwarded, &fields, authority, identity)
+
+        fields.removeAll(.xForwardedProto)
+        if xForwardedProto != .off { fields.append(.xForwardedProto, identity.isSecure ? "https" : "http") }
+        fields.removeAll(.xForwardedHost)
+        let host = identity.host.length == 0 ? authority : identity.host
+        if xForwardedHost != .off && host.length > 0 { fields.append(.xForwardedHost) { $0.append(copying: host) } }
+        fields.removeAll(.xRealIP)
+        if xRealIP != .off { fields.append(.xRealIP) { identity.address.write(into: &$0) } }
+    }
+
+    private func writeChain(
+        _ name: FieldName, _ mode: Mode, _ fields: inout FieldSection, _ authority: Slice, _ identity: ClientIdentity
+    ) {
+        if mode == .off || mode == .replace || !identity.isTrusted || !fields.contains(name) {
+            fields.removeAll(name)
             if mode == .off { return }
             // Nobody else's word is in it: about this connection, or in `replace` about the client as it was found.
             let replaces = mode == .replace
-            head.fields.append(name) { out in
+            fields.append(name) { out in
                 ForwardingPolicy.writeElement(
                     of: name, replaces ? identity.address : identity.peer,
                     isSecure: replaces ? identity.isSecure : identity.isPeerSecure,
-                    host: replaces && !identity.host.isEmpty ? identity.host : head.authority, to: &out)
+                    host: replaces && !identity.host.isEmpty ? identity.host : authority, to: &out)
             }
             return
         }
-        let list = FieldList(name, in: head.fields)
+        let list = FieldList(name, in: fields)
         // What is malformed is dropped, and what stands before it, which nobody vouches for.
         var sound = 0
         while sound < list.count {
-            let isSound = head.withBytes(list.fromEnd(sound)) { ForwardingPolicy.element($0, of: name) != nil }
+            let isSound = fields.withBytes(list.fromEnd(sound)) { ForwardingPolicy.element($0, of: name) != nil }
             if !isSound { break }
             sound += 1
         }
-        head.fields.removeAll(name)
-        head.fields.append(name) { out in
+        fields.removeAll(name)
+        fields.append(name) { out in
             for i in (0..<sound).reversed() {
                 out.append(copying: list.fromEnd(i))
                 out.append(", ")
             }
-            ForwardingPolicy.writeElement(
-                of: name, identity.peer, isSecure: identity.isPeerSecure, host: head.authority, to: &out)
+            ForwardingPolicy.writeElement(of: name, identity.peer, isSecure: identity.isPeerSecure, host: authority, to: &out)
         }
     }
 
@@ -77,16 +82,18 @@ extension ForwardingPolicy {
 
     // MARK: What is dropped
 
-    private func dropForgeries(from head: RequestHead, isTrusted: Bool) {
-        for i in head.fields.entries.indices {
-            let entry = head.fields.entries[i]
+    private func dropForgeries(from fields: inout FieldSection, isTrusted: Bool) {
+        for i in 0..<fields.count {
+            let entry = fields.entries[i]
             // The names that are known by heart have no underscore and are dealt with one by one.
-            if entry.isRemoved || entry.known != .other { continue }
-            let drops = head.withBytes(entry.name) { name in
-                (dropsUnderscoreNames && name.contains(UInt8(ascii: "_"))) || (!isTrusted && name.isForgeable)
-            }
-            if drops { head.fields.remove(at: i) }
+            guard case .other = entry.known, !entry.isRemoved else { continue }
+            if isForgery(fields.arena.readable.extracting(entry.name.bounds), isTrusted: isTrusted) { fields.remove(at: i) }
         }
+    }
+
+    @inline(__always)
+    private func isForgery(_ name: Span<UInt8>, isTrusted: Bool) -> Bool {
+        (dropsUnderscoreNames && name.contains(UInt8(ascii: "_"))) || (!isTrusted && name.isForgeable)
     }
 }
 

@@ -13,20 +13,23 @@ package enum RequestIdentifier {
     /// 32 hexadecimal digits from the draw, the same for the same seed and request. Not a secret. Returns where in the
     /// head's arena it is.
     package static func settle(_ head: RequestHead, isTrusted: Bool, draw: Draw, request: UInt64) -> Slice {
-        if isTrusted, let position = head.fields.first(.xRequestID),
-            head.fields.first(.xRequestID, from: position + 1) == nil,
-            head.fields.withValue(position, { isWellFormed($0) })
+        settle(&head.fields, isTrusted: isTrusted, draw: draw, request: request)
+    }
+
+    private static func settle(_ fields: inout FieldSection, isTrusted: Bool, draw: Draw, request: UInt64) -> Slice {
+        if isTrusted, let position = fields.first(.xRequestID), fields.first(.xRequestID, from: position + 1) == nil,
+            fields.withValue(position, { isWellFormed($0) })
         {
-            return head.fields.entries[position].value
+            return fields.entries[position].value
         }
-        head.fields.removeAll(.xRequestID)
+        fields.removeAll(.xRequestID)
         let high = draw.bits(request: request, .requestIdentifier, 0)
         let low = draw.bits(request: request, .requestIdentifier, 1)
-        head.fields.append(.xRequestID) { out in
+        fields.append(.xRequestID) { out in
             out.append(hexadecimalPadded: high)
             out.append(hexadecimalPadded: low)
         }
-        return head.fields.entries[head.fields.count - 1].value
+        return fields.entries[fields.count - 1].value
     }
 
     /// Letters, digits and `-_.:+/=~@`: nothing that means something to a log, a shell or a terminal.

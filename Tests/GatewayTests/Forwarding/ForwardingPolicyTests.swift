@@ -176,6 +176,11 @@ extension RequestHead {
             only(\.forwarded)(&$0)
             $0.clientSource = .forwarded
         },
+        Row("Forwarded, a comma before an escaped quote", peer: "10.1.1.1", ["forwarded: for=203.0.113.9;x=\"a,\\\"b\", for=10.2.2.2"],
+            ["forwarded: for=203.0.113.9;x=\"a,\\\"b\", for=10.2.2.2, for=10.1.1.1;host=a.example;proto=http"], client: "203.0.113.9") {
+            only(\.forwarded)(&$0)
+            $0.clientSource = .forwarded
+        },
         // Names.
         Row("underscores may be let through", ["x_y: 1", "x_forwarded_for: 1"], ["x_y: 1", "x_forwarded_for: 1"]) {
             only(\.xForwardedFor, .off)(&$0)

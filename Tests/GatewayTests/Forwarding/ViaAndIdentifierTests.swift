@@ -12,7 +12,7 @@ import Testing
         ([], false), (["1.1 other"], false), (["1.1 holdfast"], true), (["2 HoldFast"], true), (["HTTP/1.1 holdfast (a, b)"], true),
         (["1.1 a, 1.0 holdfast, 1.1 c"], true), (["1.1 a", "1.1 b (x), 1.1\tholdfast"], true), (["1.1 holdfast2"], false),
         (["1.1 holdfast:8080"], false), (["1.1 a (1.1 holdfast, b)"], false), (["1.1 a (x\\), 1.1 holdfast)"], false), (["holdfast"], false),
-        (["1.1 a (b (c, d), 1.1 holdfast)"], false), (["1.1 holdfast(x)"], true), (["1.1  holdfast "], true), ([""], false), ([", ,"], false),
+        (["1.1 a (b (c, d), 1.1 holdfast)"], false), (["1.1 a (x, 1.1 holdfast, \\( y)"], false), (["1.1 holdfast(x)"], true), (["1.1  holdfast "], true), ([""], false), ([", ,"], false),
         (["(((((("], false), (["\\"], false), (["1.1 \"holdfast\""], false),
         // What a client left open hides nothing that proxies wrote behind it.
         (["1.1 a (x, 1.1 holdfast, 1.1 c"], true), (["1.1 \"a, 1.1 holdfast"], true), (["1.1 a (\\, 1.1 holdfast (c), 1.1 d (e)"], true),
