@@ -46,6 +46,8 @@ package struct FieldSection: ~Copyable {
     package internal(set) var entries: [Entry] = []
     /// One bit for each known name that was ever added since the last clear: a cheap "surely absent".
     var present: UInt64 = 0
+    /// A name decoded from HTTP/1 has other characters than letters and hyphens: an underscore, perhaps.
+    var hasUnusualNames = false
 
     package init() {}
 
@@ -56,6 +58,7 @@ package struct FieldSection: ~Copyable {
         arena.removeAll()
         entries.removeAll(keepingCapacity: true)
         present = 0
+        hasUnusualNames = false
     }
 
     /// Gives memory beyond `bytes` back after an unusually large head.

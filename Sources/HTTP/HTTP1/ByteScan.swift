@@ -61,6 +61,13 @@ extension Span<UInt8> {
     /// The first byte at or after `start` that may not stand in a field name (RFC 9110 §5.6.2), or `count`.
     @inline(__always)
     func endOfToken(from start: Int) -> Int {
+        var isUnusual = false
+        return endOfToken(from: start, isUnusual: &isUnusual)
+    }
+
+    /// As above; `isUnusual` is set if the token has other characters than letters and hyphens.
+    @inline(__always)
+    func endOfToken(from start: Int, isUnusual: inout Bool) -> Int {
         var i = start
         while true {
             // Letters and hyphens are nearly all of every name; what else a token may hold is looked at by itself.
@@ -69,6 +76,7 @@ extension Span<UInt8> {
                 return fast ^ .highs
             }
             if i >= count || !self[i].isTokenOctet { return i }
+            isUnusual = true
             i &+= 1
         }
     }

@@ -33,11 +33,13 @@ extension FieldSection {
         // No line is shorter than `a:` CR LF. Room is made once, so that adding an entry is one store.
         let room = min(limits.headerCount, input.count / 4)
         var outcome = LinesOutcome.incomplete
+        var isUnusual = false
         lines.append(addingCapacity: room) { added in
             outcome = FieldSection.readLines(
-                input, from: start, base: base, spent: spent, headerBytes: headerBytes, into: &added)
+                input, from: start, base: base, spent: spent, headerBytes: headerBytes, isUnusual: &isUnusual, into: &added)
         }
         if case .complete(let end) = outcome {
+            hasUnusualNames = hasUnusualNames || isUnusual
             adopt(input.extracting(0..<end), lines: &lines, from: first)
         } else {
             lines.removeSubrange(first...)
@@ -49,7 +51,8 @@ extension FieldSection {
     /// Notes each line as slices of the arena as it will be; `base` is where there `input` will begin. As many fields are allowed as
     /// `lines` has room for.
     private static func readLines(
-        _ input: Span<UInt8>, from start: Int, base: Int, spent: Int, headerBytes: Int, into lines: inout OutputSpan<Entry>
+        _ input: Span<UInt8>, from start: Int, base: Int, spent: Int, headerBytes: Int, isUnusual: inout Bool,
+        into lines: inout OutputSpan<Entry>
     ) -> LinesOutcome {
         let n = input.count
         var size = spent
@@ -60,7 +63,7 @@ extension FieldSection {
                 if i &+ 1 >= n { return .incomplete }
                 return input[i &+ 1] == 10 ? .complete(end: i &+ 2) : .failure(.malformed("bare CR"))
             }
-            let colon = input.endOfToken(from: i)
+            let colon = input.endOfToken(from: i, isUnusual: &isUnusual)
             if colon >= n { return .incomplete }
             if colon == i || input[colon] != 58 { return .failure(faultOfName(stop: input[colon], isFirst: i == colon)) }
 

@@ -26,6 +26,7 @@ extension RequestHead.Parts {
 
     /// Applies the rules that need the whole head: host, framing, expectation, persistence.
     mutating func settle(_ fields: inout FieldSection) -> DecodeFailure? {
+        if fields.hasUnusualNames { fields.dropAliasedNames() }
         if let failure = settleHost(&fields) { return failure }
 
         switch MessageFraming.read(fields, version: version) {

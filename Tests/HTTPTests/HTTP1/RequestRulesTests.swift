@@ -197,6 +197,11 @@ struct RequestRulesTests {
         Row("host", "GET / HTTP/1.1⏎Host: [2001:db8::1.2.3.4]:8080⏎⏎", "GET / http11 to [2001:db8::1.2.3.4]:8080 none keep | end"),
         Row("host", "GET / HTTP/1.1⏎hOsT:a_b-c.D~⏎⏎", "GET / http11 to a_b-c.D~ none keep | end"),
 
+        // Names that CGI reads as others.
+        Row("A18", "GET / HTTP/1.1⏎Host: a⏎X_Forwarded_For: 1.1.1.1⏎x-forwarded_for: b⏎X-Forwarded-For: c⏎⏎", "GET / http11 to a none keep [x-forwarded-for: c] | end"),
+        Row("A18", "POST / HTTP/1.1⏎Host: a⏎Transfer_Encoding: chunked⏎Content_Length: 5⏎⏎", "POST / http11 to a none keep | end"),
+        Row("A18", "GET / HTTP/1.1⏎Host: a⏎X_API_KEY: k⏎X_Forwarded_For_But_Longer_Than_Any: b⏎⏎", "GET / http11 to a none keep [x_api_key: k] [x_forwarded_for_but_longer_than_any: b] | end"),
+
         // Expectations and persistence.
         Row("A21", "POST / HTTP/1.1⏎Host: a⏎Expect: 100-Continue⏎Content-Length: 2⏎⏎hi", "POST / http11 to a length(2) keep 100 [expect: 100-Continue] [content-length: 2] | body 2 hi | end"),
         Row("A21", "POST / HTTP/1.0⏎Host: a⏎Expect: 100-continue⏎Content-Length: 2⏎⏎hi", "POST / http10 to a length(2) [expect: 100-continue] [content-length: 2] | body 2 hi | end"),
