@@ -238,7 +238,8 @@ struct RouteTableCompiler {
     private mutating func noteShadowed(_ ordered: [Int], _ rules: [RouteTable.Rule]) {
         var seen: [String: [Int]] = [:]
         for rule in ordered {
-            let tests = (rules[rule].headers.map { "h\($0.name.lowercased())\u{0}\($0.value ?? "\u{1}")" }
+            let tests =
+                (rules[rule].headers.map { "h\($0.name.lowercased())\u{0}\($0.value ?? "\u{1}")" }
                 + rules[rule].query.map { "q\($0.name)\u{0}\($0.value ?? "\u{1}")" }).sorted().joined(separator: "\u{2}")
             let methods = routes[rule].methods.bits
             if let by = seen[tests]?.first(where: { routes[$0].methods.bits & methods == methods }) {

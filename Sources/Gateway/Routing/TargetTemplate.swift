@@ -116,7 +116,8 @@ package struct TargetTemplate: Equatable, Sendable {
         default: break
         }
         throw PatternError(
-            message: use == .path ? "a path starts with “/”, {path} or {rest}"
+            message: use == .path
+                ? "a path starts with “/”, {path} or {rest}"
                 : "a redirect's target starts with “https://”, “http://”, {scheme}://, “/”, {path} or {rest}")
     }
 

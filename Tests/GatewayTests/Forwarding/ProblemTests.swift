@@ -32,7 +32,8 @@ import Testing
             #"{"type":"urn:holdfast:breaker.open","title":"The service is failing and is given time to recover","status":503,"#
             + #""reason":"breaker.open","detail":"users is \"open\"\u000a\u003cb\u003e","request_id":"r-1","retry_after":5}"# + "\n"
         #expect(
-            text == """
+            text
+                == """
                 503
                 content-type: application/problem+json
                 cache-control: no-store
@@ -47,7 +48,9 @@ import Testing
 
     @Test func worksBeforeThereIsARequest() {
         let (text, _) = ProblemTests.written(Problem(.requestMalformed), for: nil)
-        #expect(text.hasPrefix("400\ncontent-type: application/problem+json\n") && text.hasSuffix("\"reason\":\"request.malformed\"}\n"))
+        #expect(
+            text.hasPrefix("400\ncontent-type: application/problem+json\n") && text.hasSuffix("\"reason\":\"request.malformed\"}\n")
+        )
         #expect(!text.contains("request_id") && !text.contains("detail") && !text.contains("retry"))
     }
 
@@ -59,13 +62,15 @@ import Testing
     }
 
     @Test func nothingOfTheClientComesBackUnescaped() {
-        let (text, _) = ProblemTests.written(Problem(.routeNone), for: requestHead("/<script>", fields: [("a", "<x>")]), id: "\"\\\u{1b}<é")
+        let (text, _) = ProblemTests.written(
+            Problem(.routeNone), for: requestHead("/<script>", fields: [("a", "<x>")]), id: "\"\\\u{1b}<é")
         #expect(text.contains(#""request_id":"\"\\\u001b\u003c??""#))
         #expect(!text.contains("script"))
     }
 
     @Test(arguments: [
-        ("application/grpc", true), ("application/grpc+proto", true), ("APPLICATION/GRPC; a=b", true), ("application/grpc-web+proto", true),
+        ("application/grpc", true), ("application/grpc+proto", true), ("APPLICATION/GRPC; a=b", true),
+        ("application/grpc-web+proto", true),
         ("application/grpcx", false), ("application/json", false), ("application/grp", false), ("", false),
     ])
     func knowsGRPC(type: String, wanted: Bool) {
@@ -73,7 +78,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (Reason.breakerOpen, 14), (.bulkheadFull, 14), (.loadBalancerNoHealthy, 14), (.deadline, 4), (.timeoutPerTry, 4), (.authMissing, 16),
+        (Reason.breakerOpen, 14), (.bulkheadFull, 14), (.loadBalancerNoHealthy, 14), (.deadline, 4), (.timeoutPerTry, 4),
+        (.authMissing, 16),
         (.authForbidden, 7), (.rateLimitExceeded, 8), (.routeNone, 12), (.internal, 13),
     ])
     func c14AnswersGRPCInTrailersOnly(reason: Reason, status: Int) {
@@ -89,14 +95,18 @@ import Testing
         let (text, _) = ProblemTests.written(Problem(.drain, detail: "100% é\r\n~", retryAfterSeconds: 3), for: head)
         #expect(text.contains("grpc-message: The gateway is shutting down: 100%25 %C3%A9%0D%0A~\n"))
         #expect(text.contains("grpc-retry-pushback-ms: 3000\n"))
-        #expect(ProblemTests.written(Problem(.drain, retryAfterSeconds: .max), for: head).text.contains("pushback-ms: \(Int.max)\n"))
+        #expect(
+            ProblemTests.written(Problem(.drain, retryAfterSeconds: .max), for: head).text.contains("pushback-ms: \(Int.max)\n"))
     }
 
     @Test(arguments: Reason.allCases)
     func everyReasonHasATitleThatNeedsNoEscape(reason: Reason) {
         let title = reason.title.description
         #expect(!title.isEmpty && title.first?.isUppercase == true && !title.hasSuffix("."))
-        #expect(title.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") && $0 != UInt8(ascii: "%") })
+        #expect(
+            title.utf8.allSatisfy {
+                $0 >= 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") && $0 != UInt8(ascii: "%")
+            })
         #expect(reason.rawValue.utf8.allSatisfy { $0.isUnreserved })
     }
 

@@ -100,7 +100,9 @@ enum RandomRoutes {
         }
         rule.path = path + (["/*", "", "/"].randomElement(using: &random) ?? "")
         if rule.path.isEmpty { rule.path = "/" }
-        if Bool.random(using: &random) { rule.methods = [["GET"], ["POST", "PUT"], ["DELETE"]].randomElement(using: &random) ?? [] }
+        if Bool.random(using: &random) {
+            rule.methods = [["GET"], ["POST", "PUT"], ["DELETE"]].randomElement(using: &random) ?? []
+        }
         if Int.random(in: 0..<4, using: &random) == 0 {
             rule.headers = [.init(name: "x-one", value: [nil, "1"].randomElement(using: &random) ?? nil)]
         }

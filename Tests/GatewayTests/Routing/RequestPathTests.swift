@@ -109,7 +109,9 @@ func requestHead(
     @Test func isAFixedPointOfRandomPaths() {
         let seed = testSeed(0x9a7)
         var random = SeededGenerator(seed: seed)
-        let pieces = ["/", "/", "/", ".", "..", "a", "%2e", "%2F", "%5c", "%41", "%c3", "%", ";", "x", "é", "\\", "//", "%00", "#", "{"]
+        let pieces = [
+            "/", "/", "/", ".", "..", "a", "%2e", "%2F", "%5c", "%41", "%c3", "%", ";", "x", "é", "\\", "//", "%00", "#", "{",
+        ]
         var accepted = 0
         for _ in 0..<20_000 {
             var text = "/"

@@ -102,14 +102,16 @@ extension RouteTable.Outcome {
                 ("GET a.example.com.:80 /", "2 *=/"), ("GET c.example.com /", "1 *=/"), ("GET x.y.example.com /", "1 *=/"),
                 ("GET x.b.example.com /", "3 *=/"), ("GET b.example.com /", "1 *=/"), ("GET example.com /", "0 *=/"),
                 ("GET .example.com /", "0 *=/"), ("GET - /", "0 *=/"), ("GET [::1]:80 /", "4 *=/"), ("GET [::1] /", "4 *=/"),
-                ("GET 10.0.0.1:1 /", "5 *=/"), ("GET xexample.com /", "0 *=/"), ("GET h /star", "6"), ("GET c.example.com /star", "1 *=/star"),
+                ("GET 10.0.0.1:1 /", "5 *=/"), ("GET xexample.com /", "0 *=/"), ("GET h /star", "6"),
+                ("GET c.example.com /star", "1 *=/star"),
                 ("GET \(String(repeating: "a", count: 300)).example.com /", "0 *=/"),
             ]),
         Row(
             "a better host without a fitting path gives way",
             [Rule(host: "a.example", path: "/api/*"), Rule(host: "*.example", path: "/w"), Rule(path: "/health")],
             [
-                ("GET a.example /api/1", "0 *=/1"), ("GET a.example /w", "1"), ("GET a.example /health", "2"), ("GET a.example /", "404"),
+                ("GET a.example /api/1", "0 *=/1"), ("GET a.example /w", "1"), ("GET a.example /health", "2"),
+                ("GET a.example /", "404"),
                 ("GET b.example /api/1", "404"),
             ]),
         Row(
@@ -119,7 +121,8 @@ extension RouteTable.Outcome {
                 Rule(path: "/w", methods: ["DELETE"]), Rule(path: "/w/*"),
             ],
             [
-                ("GET h /u", "0"), ("HEAD h /u", "0"), ("POST h /u", "1"), ("FOO h /u", "1"), ("foo h /u", "405 GET, HEAD, POST, FOO"),
+                ("GET h /u", "0"), ("HEAD h /u", "0"), ("POST h /u", "1"), ("FOO h /u", "1"),
+                ("foo h /u", "405 GET, HEAD, POST, FOO"),
                 ("PUT h /u", "405 GET, HEAD, POST, FOO"), ("BAR h /u", "405 GET, HEAD, POST, FOO"), ("GET h /v", "405 PUT"),
                 ("GET h /w", "4"), ("DELETE h /w", "3"), ("BAR h /w/x", "4 *=/x"), ("GET h /none", "404"),
             ]),
@@ -139,20 +142,23 @@ extension RouteTable.Outcome {
         Row(
             "of two with one condition the file's order decides",
             [
-                Rule(path: "/h", headers: [.init(name: "x-beta")]), Rule(path: "/h", headers: [.init(name: "x-beta", value: "yes")]),
+                Rule(path: "/h", headers: [.init(name: "x-beta")]),
+                Rule(path: "/h", headers: [.init(name: "x-beta", value: "yes")]),
                 Rule(path: "/h", methods: ["GET"]),
             ],
             [("GET h /h x-beta:yes", "0"), ("GET h /h", "2"), ("POST h /h", "405 GET, HEAD")]),
         Row(
             "query: present, exact, decoded",
             [
-                Rule(path: "/q"), Rule(path: "/q", query: [.init(name: "v")]), Rule(path: "/q", query: [.init(name: "v", value: "2 é")]),
+                Rule(path: "/q"), Rule(path: "/q", query: [.init(name: "v")]),
+                Rule(path: "/q", query: [.init(name: "v", value: "2 é")]),
                 Rule(path: "/q", query: [.init(name: "a b", value: ""), .init(name: "v")]),
             ],
             [
                 ("GET h /q", "0"), ("GET h /q?", "0"), ("GET h /q?v", "1"), ("GET h /q?v=", "1"), ("GET h /q?x=1&v=3", "1"),
                 ("GET h /q?v=3&v=2+%c3%A9", "1"), ("GET h /q?vv=1", "0"), ("GET h /q?V=1", "0"), ("GET h /q?%76=1", "1"),
-                ("GET h /q?v=%", "1"), ("GET h /q?v&a+b", "3"), ("GET h /q?a%20b=&v", "3"), ("GET h /q?a+b=c&v", "1"), ("GET h /q?&&&", "0"),
+                ("GET h /q?v=%", "1"), ("GET h /q?v&a+b", "3"), ("GET h /q?a%20b=&v", "3"), ("GET h /q?a+b=c&v", "1"),
+                ("GET h /q?&&&", "0"),
                 ("GET h /q?=v", "0"),
             ]),
         Row(
@@ -166,9 +172,13 @@ extension RouteTable.Outcome {
             ]),
         Row(
             "encoded slashes only where they are allowed",
-            [Rule(path: "/files/{name}", allowsEncodedSlash: true), Rule(path: "/users/{id}"), Rule(path: "/f/a%2fb", allowsEncodedSlash: true)],
             [
-                ("GET h /files/a%2fb", "0 name=a%2Fb"), ("GET h /users/a%2Fb", "400"), ("GET h /none%2F", "400"), ("GET h /files/a", "0 name=a"),
+                Rule(path: "/files/{name}", allowsEncodedSlash: true), Rule(path: "/users/{id}"),
+                Rule(path: "/f/a%2fb", allowsEncodedSlash: true),
+            ],
+            [
+                ("GET h /files/a%2fb", "0 name=a%2Fb"), ("GET h /users/a%2Fb", "400"), ("GET h /none%2F", "400"),
+                ("GET h /files/a", "0 name=a"),
                 ("GET h /f/a%2Fb", "2"), ("GET h /f/a/b", "404"),
             ]),
         Row(
@@ -262,7 +272,10 @@ extension RouteTable.Outcome {
             _ = try RouteTable(rules)
             Issue.record("taken")
         } catch {
-            #expect(error.complaints.map { "\($0.rule) \($0.field.rawValue)" } == ["0 methods", "0 query", "0 path", "0 host", "1 path"])
+            #expect(
+                error.complaints.map { "\($0.rule) \($0.field.rawValue)" } == [
+                    "0 methods", "0 query", "0 path", "0 host", "1 path",
+                ])
         }
     }
 
@@ -296,7 +309,8 @@ extension RouteTable.Outcome {
         let small = try table(10)
         let large = try table(10_000)
         for (line, wanted) in [
-            ("GET h /service6/v1/a/b", "6 in 3"), ("GET h /service7/42/orders", "7 in 4"), ("GET host8.example:80 /api/v1/items", "8 in 4"),
+            ("GET h /service6/v1/a/b", "6 in 3"), ("GET h /service7/42/orders", "7 in 4"),
+            ("GET host8.example:80 /api/v1/items", "8 in 4"),
         ] {
             #expect(cost(small, line) == wanted)
             #expect(cost(large, line) == wanted)
