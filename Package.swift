@@ -54,7 +54,7 @@ let package = Package(
         module(
             "Gateway",
             ["Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry"]),
-        module("Admin", ["Core", "Reactor", "HTTP", "Transport", "Telemetry", "Gateway"]),
+        module("Admin", ["Core", "Reactor", "HTTP", "Transport", "Telemetry", "Configuration", "Gateway"]),
         .executableTarget(
             name: "holdfast",
             dependencies: [

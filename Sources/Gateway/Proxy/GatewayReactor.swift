@@ -19,7 +19,7 @@ package final class GatewayReactor {
     let connections: ConnectionCount
     private(set) var snapshot: GatewaySnapshot
     private(set) var exchangesUnderWay = 0
-    private(set) var isDraining = false
+    package private(set) var isDraining = false
 
     /// Where answers of the gateway's own are made: used up within one call.
     let localAnswer = ResponseHead()
@@ -32,6 +32,7 @@ package final class GatewayReactor {
     private var spare: [ProxyExchange] = []
     private var requests: UInt64 = 0
     private var date = DateCache()
+    private var admin: ServerListener?
     private var drainWatch: DrainWatch?
     private var ticketRotation: TicketRotation?
     private let accessLane: LogLane?
@@ -178,6 +179,9 @@ package final class GatewayReactor {
         for socket in closing { socket.abort() }
         for pool in pools { pool.drain() }
     }
+
+    /// Keeps the admin listener, which lives as long as the reactor and stays open while it drains.
+    package func keepAdmin(_ listener: ServerListener) { admin = listener }
 
     /// What must be back at its start after all exchanges are over (promise P8).
     package var idleConnections: Int { pools.reduce(0) { $0 + $1.pools.reduce(0) { $0 + $1.idleCount } } }

@@ -46,6 +46,15 @@ public final class GatewayServer {
         registerMetrics()
     }
 
+    /// Throws what is wrong with a configuration that reads well: certificates and keys that do not match, routes that say
+    /// nothing. Opens nothing.
+    public static func validate(_ configuration: Configuration) throws {
+        var compiler = SnapshotCompiler(
+            configuration, registry: MetricsRegistry(shards: 1), ticketKeys: nil, now: .origin, wallTime: nil, draw: Draw(seed: 0),
+            previous: nil)
+        _ = try compiler.compile()
+    }
+
     /// Opens the listeners on every reactor. Throws if an address cannot be had.
     public func start() throws {
         for reactor in group.reactors {
@@ -194,6 +203,21 @@ public struct GatewayLog: Sendable {
     package let operational: OperationalLog
 
     package init(_ operational: OperationalLog) { self.operational = operational }
+
+    public func info(_ component: String, _ message: String, _ values: [(String, String)] = []) {
+        operational.info(component, message, values)
+    }
+
+    public func warning(_ component: String, _ message: String, _ values: [(String, String)] = []) {
+        operational.warning(component, message, values)
+    }
+
+    public func error(_ component: String, _ message: String, _ values: [(String, String)] = []) {
+        operational.error(component, message, values)
+    }
+
+    /// Waits until what was said is written, for at most a second.
+    public func flush() { operational.flush(within: .seconds(1)) }
 
     /// Lines on standard error.
     public static func standardError() throws -> GatewayLog {

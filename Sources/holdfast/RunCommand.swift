@@ -1,0 +1,82 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Admin
+import ArgumentParser
+import Configuration
+import Gateway
+
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Serve as a configuration says.",
+        discussion: """
+            SIGHUP reads the configuration and the certificates again; a bad file changes nothing and the log says why. SIGTERM \
+            and SIGINT drain: no new connections, requests under way end (at most `drain`, 30 s by default), exit 0; a second \
+            one ends at once. Metrics: http://127.0.0.1:9901/metrics, unless `admin` says otherwise.
+
+            EXAMPLE
+              holdfast run config/minimal.yaml
+            """)
+
+    @Argument(help: "The configuration, a YAML file.") var file: String
+
+    func run() throws {
+        let signals = SignalQueue()
+        let log = try GatewayLog.standardError()
+        let loaded = try Complain.load(file)
+        for warning in loaded.warnings { log.warning("configuration", "\(warning)") }
+        let server = try Complain.about(file) { try GatewayServer(configuration: loaded.configuration, log: log) }
+        try Complain.about(file) { try server.start() }
+        do {
+            if let admin = loaded.configuration.admin { try Complain.about(file) { try AdminServer.start(admin, for: server) } }
+        } catch {
+            server.stop()
+            throw error
+        }
+        for (name, address) in server.addresses { log.info("listener", "listening", [("name", name), ("address", address)]) }
+        serve(server, log: log, signals: signals)
+        log.flush()
+    }
+
+    private func serve(_ server: GatewayServer, log: GatewayLog, signals: SignalQueue) {
+        var isDraining = false
+        while true {
+            switch signals.next() {
+            case .reload:
+                if isDraining { log.info("reload", "not while draining") } else { reload(server, log: log) }
+            case .terminate:
+                if isDraining {
+                    log.warning("drain", "a second signal: ending at once")
+                    server.stop()
+                    return
+                }
+                isDraining = true
+                log.info("drain", "draining", [("limit", "\(server.configuration.drain)")])
+                server.drain { SignalQueue.reportDrained() }
+            case .drained:
+                if isDraining {
+                    server.stop()
+                    log.info("drain", "drained")
+                    return
+                }
+            }
+        }
+    }
+
+    private func reload(_ server: GatewayServer, log: GatewayLog) {
+        server.reopenLogs()
+        do throws(ConfigurationErrors) {
+            let loaded = try Configuration.load(path: file)
+            for warning in loaded.warnings { log.warning("configuration", "\(warning)") }
+            do {
+                try server.reload(loaded.configuration)
+                log.info("reload", "reloaded", [("file", file)])
+            } catch {
+                log.error("reload", "refused, nothing changed", [("why", "\(error)")])
+            }
+        } catch {
+            for complaint in error.complaints { log.error("reload", "refused, nothing changed", [("why", "\(complaint)")]) }
+        }
+    }
+}
