@@ -257,6 +257,14 @@ final class SimulatedSocket {
         letGo()
     }
 
+    /// The world ends: lets go of everything that might hold on to it.
+    func forget() {
+        peer = nil
+        reactor = nil
+        wire.removeAll()
+        waiting.removeAll()
+    }
+
     /// Lets go of the peer once nothing more goes there, so that the two ends do not keep each other alive.
     func letGo() {
         guard !isOpen else { return }

@@ -65,6 +65,12 @@ package final class SimulatedWorld {
     deinit {
         // Channels and reactors hold each other until they are closed.
         for reactor in reactors { reactor.abandon() }
+        // So do the two ends of a connection, and a host and its listeners.
+        for end in ends { end.socket?.forget() }
+        for host in hosts {
+            for listener in host.listeners { listener.forget() }
+            host.listeners = []
+        }
     }
 
     // MARK: Hosts and reactors
