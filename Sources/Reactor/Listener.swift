@@ -69,6 +69,8 @@ open class Listener: Channel {
                 retryDelay = 0
                 self.accepted(accepted, peer: peer)
             case .wouldBlock:
+                // Linux takes a descriptor before it looks who waits, so this too says that there are some again.
+                retryDelay = 0
                 isReadable = false
             case .failed(let errno):
                 switch errno {
