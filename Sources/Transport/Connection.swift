@@ -57,6 +57,7 @@ package final class Connection: Channel {
     private var input = ByteBuffer()
     private var cipherInput = ByteBuffer()
     private var wasCongested = false
+    private var isFailing = false
     private var tlsHoldsPlain = false
     private var sawEnd = false
     private var endDelivered = false
@@ -497,19 +498,25 @@ package final class Connection: Channel {
     package func abort() { finishClose(byReset: true) }
 
     private func fail(_ failure: ConnectionFailure) {
-        guard state != .closed else { return }
+        guard state != .closed, !isFailing else { return }
+        isFailing = true
         if state != .lingering && state != .flushing { handler?.failed(failure) }
         if case .tls(let tls) = failure, tls.isClearHTTP, state == .handshaking {
             answerClearHTTP()
             return
         }
-        if !context.cipher.isEmpty { sendCipher() }
+        if case .tls = failure, !context.cipher.isEmpty {
+            // The alert, once and if the socket takes it: a failure here must not lead back here.
+            _ = unsafe context.cipher.withUnsafeReadable { unsafe send($0) }
+        }
+        context.cipher.removeAll()
         finishClose(byReset: false)
     }
 
     /// Someone speaks clear HTTP to a TLS port: an alert would tell a person nothing, so the answer is readable.
     private func answerClearHTTP() {
         tls = nil
+        isFailing = false
         context.cipher.removeAll()
         cipherInput.removeAll()
         output.append(
