@@ -12,8 +12,8 @@ import DequeModule
 package struct PoolSettings: Sendable, Equatable {
     /// Connections to one endpoint from one reactor; beyond it an attempt waits. Default: no limit but the bulkhead's.
     package var maximumConnections = Int.max
-    /// Idle connections kept, of one endpoint on one reactor. Default 256.
-    package var maximumIdle = 256
+    /// Idle connections kept, of one endpoint on one reactor. Default 512.
+    package var maximumIdle = 512
     /// An idle connection is closed after this. Default 60 s.
     package var idleTimeout: Duration = .seconds(60)
     /// Exchanges of one connection. Default: no limit.

@@ -73,8 +73,9 @@ extension Configuration {
     public struct Pool: Equatable, Sendable {
         /// Connections a reactor opens to an endpoint, 1 to 100,000. Default `off` (`nil`): the bulkhead already bounds them.
         public var connections: Int?
-        /// Idle connections a reactor keeps for an endpoint, 0 to 100,000. Default 64.
-        public var idle = 64
+        /// Idle connections a reactor keeps for an endpoint, 0 to 100,000. Default 512: fewer than a peak has under way means a new
+        /// connection for every third request of it; `idle_timeout` takes away what is left over.
+        public var idle = 512
         /// Life of an idle connection, 100 ms to 1 h. Default 30 s: shorter than what most servers allow.
         public var idleTimeout: Duration = .seconds(30)
         /// Requests on one connection, 1 to 1,000,000,000. Default `off` (`nil`).
