@@ -46,7 +46,7 @@ package final class ClientConnection: ConnectionHandler {
 
     package private(set) var connection: Connection?
     package let settings: Settings
-    package unowned let owner: any ClientConnectionOwner
+    package let owner: any ClientConnectionOwner
     package private(set) var http1: HTTP1Client?
     package private(set) var http2: HTTP2Client?
     /// Exchanges begun.

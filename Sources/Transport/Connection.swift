@@ -125,6 +125,7 @@ package final class Connection: Channel {
 
     package func write(_ bytes: Span<UInt8>) {
         guard state == .open else { return }
+        if output.capacity == 0 { context.spares.lend(to: &output) }
         output.append(bytes)
         requestTurnEnd()
     }
@@ -133,6 +134,7 @@ package final class Connection: Channel {
     @inline(__always)
     package func write(_ write: (inout ByteBuffer) -> Void) {
         guard state == .open else { return }
+        if output.capacity == 0 { context.spares.lend(to: &output) }
         write(&output)
         requestTurnEnd()
     }
@@ -140,7 +142,10 @@ package final class Connection: Channel {
     package override func turnEnded() {
         switch state {
         case .open, .flushing:
-            if state == .open { handler?.willFlush(into: &output) }
+            if state == .open {
+                if output.capacity == 0, handler?.writesAtTurnEnd == true { context.spares.lend(to: &output) }
+                handler?.willFlush(into: &output)
+            }
             flush()
         case .handshaking:
             flush()
@@ -217,7 +222,7 @@ package final class Connection: Channel {
                 finishFlushing()
                 return
             }
-            if output.capacity > 0 { output.releaseStorage() }
+            if output.capacity > 0 { context.spares.take(from: &output) }
             if pendingCipher.capacity > 0 { pendingCipher.releaseStorage() }
             handler?.flushed()
         } else if state == .open || state == .flushing {

@@ -35,6 +35,9 @@ package class ConnectionHandler {
     /// The peer closed its side while we were not reading, so that `receivedEnd` cannot come in order.
     package func peerHungUp() {}
 
+    /// Whether `willFlush` writes anything.
+    package var writesAtTurnEnd: Bool { false }
+
     /// The loop turn ends: append what should leave in this turn's one write.
     package func willFlush(into output: inout ByteBuffer) {}
 

@@ -17,8 +17,9 @@ package final class HTTP1Client: ConnectionHandler {
     /// How much of an unwanted body is read to keep a connection.
     static let discardLimit = 64 * 1024
 
-    private unowned let client: ClientConnection
-    private unowned let connection: Connection
+    private let client: ClientConnection
+    /// Strong both ways until the connection closes and lets its handler go.
+    private let connection: Connection
     private var decoder: ResponseDecoder
     private let head = ResponseHead()
     private var trailers = FieldSection()

@@ -21,7 +21,8 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
 
     let info: ServerConnectionInfo
     var trailers = FieldSection()
-    private unowned let connection: Connection
+    /// Strong both ways until the connection closes and lets its handler go.
+    private let connection: Connection
     private let exchange: ServerExchange
     private var decoder: RequestDecoder
     private var phase = Phase.idle

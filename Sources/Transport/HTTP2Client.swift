@@ -9,8 +9,9 @@ import TLS
 /// The client's side of one HTTP/2 connection to an upstream: many exchanges, each told apart by what the upstream can have
 /// done with it when the connection or the stream ends (RFC 9113 §8.7).
 package final class HTTP2Client: ConnectionHandler, HTTP2SessionHandler {
-    private unowned let client: ClientConnection
-    private unowned let connection: Connection
+    private let client: ClientConnection
+    /// Strong both ways until the connection closes and lets its handler go.
+    private let connection: Connection
     let session: HTTP2Session
     private let sessionOwner = HTTP2HandledOwner()
     private var isFinishing = false
@@ -42,6 +43,8 @@ package final class HTTP2Client: ConnectionHandler, HTTP2SessionHandler {
         input.removeAll()
         connection.requestTurnEnd()
     }
+
+    package override var writesAtTurnEnd: Bool { session.wantsWrite }
 
     package override func willFlush(into output: inout ByteBuffer) {
         session.produce(into: &output, limit: Connection.highWater)

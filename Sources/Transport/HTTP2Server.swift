@@ -10,7 +10,8 @@ package final class HTTP2Server: ConnectionHandler, TimerOwner, HTTP2SessionHand
     let info: ServerConnectionInfo
     private(set) var session: HTTP2Session
     private let sessionOwner = HTTP2HandledOwner()
-    private unowned let connection: Connection
+    /// Strong both ways until the connection closes and lets its handler go.
+    private let connection: Connection
     private enum TimerPurpose { case idle, age, drain }
     private var purpose = TimerPurpose.idle
     private var isFinishing = false
@@ -44,6 +45,8 @@ package final class HTTP2Server: ConnectionHandler, TimerOwner, HTTP2SessionHand
         isFinishing = true
         info.service.connectionMisbehaved(connection, reason, detail: detail)
     }
+
+    package override var writesAtTurnEnd: Bool { session.wantsWrite }
 
     package override func willFlush(into output: inout ByteBuffer) {
         session.produce(into: &output, limit: Connection.highWater)

@@ -8,7 +8,7 @@ package import Reactor
 
 /// What is true of every exchange on one accepted connection.
 package final class ServerConnectionInfo {
-    package unowned let connection: Connection
+    package let connection: Connection
     package let settings: ServerSettings
     package let service: any RequestService
     /// Exchanges begun on this connection.

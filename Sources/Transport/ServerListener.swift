@@ -70,7 +70,7 @@ package final class ServerListener: Listener {
 
 /// One accepted connection, from the accept to its close: first the handshake, then a protocol.
 package final class ServerConnection: ConnectionHandler {
-    private unowned let listener: ServerListener
+    private let listener: ServerListener
     private let settings: ServerSettings
     private let service: any RequestService
     private var connection: Connection?

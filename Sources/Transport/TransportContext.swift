@@ -18,6 +18,8 @@ package final class TransportContext {
     /// Where TLS encrypts into.
     var cipher = ByteBuffer(capacity: TransportContext.readSize + 65_536)
 
+    let spares = SpareBuffers()
+
     /// Connections of this reactor that are open, accepted ones and our own.
     package internal(set) var openConnections = 0
 

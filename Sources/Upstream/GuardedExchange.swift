@@ -44,7 +44,7 @@ package struct GuardedFailure: Sendable {
 package final class GuardedExchange {
     enum Phase { case idle, queued, leasing, awaitingHead, relaying, backingOff }
 
-    package unowned let reactor: Reactor
+    package let reactor: Reactor
     package unowned let client: any GuardedExchangeClient
 
     var phase = Phase.idle

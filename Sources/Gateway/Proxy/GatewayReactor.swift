@@ -178,6 +178,7 @@ package final class GatewayReactor {
         for listener in listeners { listener.socket.abort() }
         for socket in closing { socket.abort() }
         for pool in pools { pool.drain() }
+        spare.removeAll()
     }
 
     /// Keeps the admin listener, which lives as long as the reactor and stays open while it drains.

@@ -18,7 +18,7 @@ import Upstream
 /// It holds no policy: routing is the table's, resilience the guard's. What it sees to is that every request is answered
 /// once, counted once and logged once, and that each side waits for the other. Reused from a list of its reactor.
 final class ProxyExchange: RequestHandler, GuardedExchangeClient {
-    unowned let home: GatewayReactor
+    let home: GatewayReactor
     private(set) lazy var guarded = GuardedExchange(reactor: home.reactor, client: self)
     private lazy var timer = Timer(owner: self)
 
