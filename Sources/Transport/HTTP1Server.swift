@@ -41,7 +41,7 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
         self.info = info
         connection = info.connection
         decoder = RequestDecoder(limits: info.settings.heads)
-        exchange = ServerExchange(head: RequestHead(), info: info, wire: .gone)
+        exchange = ServerExchange(head: info.connection.context.spareHeads.none, info: info, wire: .gone)
         super.init()
         exchange.wire = .http1(self)
         armIdle()
@@ -109,6 +109,7 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
 
     private func headBegins() {
         phase = .head
+        exchange.head = connection.context.spareHeads.take()
         exchange.startedAt = now
         connection.context.reactor.schedule(timer, at: now.advanced(by: info.settings.headerTimeout))
     }
@@ -305,8 +306,7 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
         }
         phase = .idle
         exchange.reset()
-        exchange.head.reset()
-        exchange.head.fields.trim(toBytes: 16_384)
+        returnHead()
         trailers.removeAll()
         decoder.startNext()
         if info.isDraining {
@@ -316,6 +316,11 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
         }
         armIdle()
         connection.resumeReading()
+    }
+
+    private func returnHead() {
+        connection.context.spareHeads.give(exchange.head)
+        exchange.head = connection.context.spareHeads.none
     }
 
     private func closeConnection(lingering: Bool) {
@@ -379,6 +384,7 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
         timer.cancel()
         if phase == .exchange { abandon(.clientCancelled, "the connection closed") }
         exchange.wire = .gone
+        returnHead()
         info.owner?.closedByProtocol()
     }
 }

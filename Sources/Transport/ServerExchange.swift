@@ -66,8 +66,8 @@ package final class ServerExchange {
     }
 
     var wire: Wire
-    /// Owned by the connection (HTTP/1) or the stream (HTTP/2).
-    package let head: RequestHead
+    /// Of the exchange under way; an idle HTTP/1 connection has an empty one that it shares.
+    package internal(set) var head: RequestHead
     package let info: ServerConnectionInfo
     package var handler: (any RequestHandler)?
     /// When the first byte of the head came, and when the head was complete.

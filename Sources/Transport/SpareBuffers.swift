@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
+import HTTP
 
 /// Memory that no connection uses right now, for the next one that has something to write: so that neither an idle
 /// connection holds a buffer nor a busy one allocates one a request.
@@ -38,5 +39,23 @@ final class SpareBuffers {
         let box = empty.popLast() ?? Box()
         swap(&buffer, &box.buffer)
         full.append(box)
+    }
+}
+
+/// Request heads that no HTTP/1 connection uses right now: an idle connection has none.
+final class SpareHeads {
+    /// What an idle connection has instead. Nobody writes to it.
+    let none = RequestHead()
+    private var spare: [RequestHead] = []
+
+    /// An empty head.
+    func take() -> RequestHead { spare.popLast() ?? RequestHead() }
+
+    func give(_ head: RequestHead) {
+        guard head !== none, spare.count < SpareBuffers.limit else { return }
+        head.reset()
+        // What an unusually large head needed is not kept for the next one.
+        head.fields.trim(toBytes: 16_384)
+        spare.append(head)
     }
 }

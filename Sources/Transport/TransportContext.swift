@@ -19,6 +19,7 @@ package final class TransportContext {
     var cipher = ByteBuffer(capacity: TransportContext.readSize + 65_536)
 
     let spares = SpareBuffers()
+    let spareHeads = SpareHeads()
 
     /// Connections of this reactor that are open, accepted ones and our own.
     package internal(set) var openConnections = 0

@@ -51,8 +51,8 @@ extension ProxyExchange {
         facts.answeredAt = home.reactor.now
         exchange.respond(answer, endStream: !hasBody)
         if hasBody { home.localBody.withReadable { exchange.write($0) } }
-        exchange.finish()
         conclude(exchange, status: answer.status)
+        exchange.finish()
     }
 }
 

@@ -212,8 +212,9 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
 
     func upstreamEnded(trailers: borrowing FieldSection) {
         guard let exchange else { return }
-        exchange.finish(trailers: trailers)
+        // Counted first: the end of an HTTP/1 exchange takes its head away.
         conclude(exchange, status: facts.status)
+        exchange.finish(trailers: trailers)
     }
 
     func upstreamFailed(_ failure: GuardedFailure) {
