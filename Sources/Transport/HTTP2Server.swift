@@ -137,6 +137,7 @@ package final class HTTP2ServerStream: HTTP2StreamHandler {
     init(server: HTTP2Server, stream: HTTP2HandledStream) {
         self.server = server
         self.stream = stream
+        stream.requestHead = server.info.connection.context.spareHeads.take()
         exchange = ServerExchange(head: stream.requestHead, info: server.info, wire: .gone)
         exchange.wire = .http2(self)
         exchange.startedAt = server.info.connection.context.reactor.now
@@ -194,9 +195,21 @@ package final class HTTP2ServerStream: HTTP2StreamHandler {
                 handler?.requestAborted(.clientCancelled, detail: "the client reset the stream")
             }
         }
+        giveBack()
         // The work is given up by now, so that the place is free (case C01).
         server.session.release(stream)
         server.exchangeEnded()
+    }
+
+    /// The head and the buffer go to the next stream of this reactor.
+    private func giveBack() {
+        let context = server.info.connection.context
+        let head = exchange.head
+        exchange.head = context.spareHeads.none
+        stream.requestHead = context.spareHeads.none
+        context.spareHeads.give(head)
+        stream.outbound.removeAll()
+        if stream.outbound.capacity > 0 { context.spares.take(from: &stream.outbound) }
     }
 
     // MARK: From the handler
@@ -220,6 +233,7 @@ package final class HTTP2ServerStream: HTTP2StreamHandler {
 
     func write(_ bytes: Span<UInt8>) {
         guard !hasEnded, !bytes.isEmpty else { return }
+        if stream.outbound.capacity == 0 { server.info.connection.context.spares.lend(to: &stream.outbound) }
         stream.outbound.append(bytes)
         server.session.resume(stream)
         server.wantsFlush()
