@@ -28,44 +28,47 @@ package enum HTTP2Processed: Sendable {
 /// be called: until then a server counts it against its limit, and its unconsumed bytes against the connection's window.
 package class HTTP2Stream {
     /// 0 before it is opened.
-    package internal(set) var id: Int32 = 0
+    package internal(set) final var id: Int32 = 0
     /// Server: the request. Filled from `headReceived` on.
-    package lazy var requestHead = RequestHead()
+    package final lazy var requestHead = RequestHead()
     /// Client: the response, or a 1xx during `informationalReceived`.
-    package lazy var responseHead = ResponseHead()
+    package final lazy var responseHead = ResponseHead()
     /// The peer's trailers, filled before `endReceived`.
-    package var trailers = FieldSection()
+    package final var trailers = FieldSection()
 
     /// Body bytes that wait to be framed. Append, set `outboundEnded` after the last of them, then call `session.resume`.
-    package var outbound = ByteBuffer()
-    package var outboundEnded = false
+    package final var outbound = ByteBuffer()
+    package final var outboundEnded = false
     /// Sent behind the body, if any field is in it when `outboundEnded` is seen.
-    package var outboundTrailers = FieldSection()
+    package final var outboundTrailers = FieldSection()
 
     /// Why the peer's head or body broke a rule or a limit, for the log; set before `headRefused` and `closed`.
-    package internal(set) var failure: DecodeFailure?
+    package internal(set) final var failure: DecodeFailure?
     /// The peer has ended its side in order (END_STREAM).
-    package internal(set) var isRemoteEnded = false
+    package internal(set) final var isRemoteEnded = false
     /// END_STREAM has been written to the output.
-    package internal(set) var isLocalEnded = false
+    package internal(set) final var isLocalEnded = false
     /// The first HEADERS frame of ours has been written to the output.
-    package internal(set) var isHeadSent = false
-    package internal(set) var isClosed = false
+    package internal(set) final var isHeadSent = false
+    package internal(set) final var isClosed = false
     /// Bytes given to `dataReceived` and not yet `consumed`.
-    package internal(set) var unconsumedBytes = 0
+    package internal(set) final var unconsumedBytes = 0
 
     // The session's own notes.
-    var slot = -1
-    var requestMethod = Method.get
-    var hasResponded = false
-    var hasFinalHead = false
-    var interimResponses = 0
-    var discardsInbound = false
-    var isReleased = false
-    var isReset = false
-    var isDeferred = false
-    var resetsOnceSent = false
-    var isNotedAsDrained = false
+    final var slot = -1
+    final var requestMethod = Method.get
+    final var hasResponded = false
+    final var hasFinalHead = false
+    final var interimResponses = 0
+    final var discardsInbound = false
+    final var isReleased = false
+    /// A reset is queued, or nghttp2 has queued one.
+    final var isReset = false
+    /// The code of the reset that we queued.
+    final var resetCode: HTTP2ErrorCode?
+    final var isDeferred = false
+    final var resetsOnceSent = false
+    final var isNotedAsDrained = false
 
     package init() {}
 
