@@ -25,6 +25,7 @@ extension GuardedExchange: PoolWaiter {
         }
         timings.lease += now.nanoseconds(since: attemptStartedAt)
         deliverRequest()
+        updateTryClock()
         if phase == .awaitingHead && hasBody { client.upstreamReady() }
     }
 
@@ -39,6 +40,7 @@ extension GuardedExchange: ResponseHandler {
     package func requestDrained() {
         guard phase == .awaitingHead || phase == .relaying else { return }
         settleOwed()
+        updateTryClock()
     }
 
     package func requestFlushed() {
@@ -92,6 +94,7 @@ extension GuardedExchange: ResponseHandler {
         body.consume(bodyDelivered)
         bodyDelivered = 0
         if body.isEmpty { body.releaseStorage() }
+        leaveClientWait(now: now)
         perTryDeadline = .never
         stageDeadline = .never
         if !limits.totalIncludesBody { totalDeadline = .never }
@@ -171,7 +174,14 @@ extension GuardedExchange: ResponseHandler {
     /// Whether the request can be sent once more from its first byte.
     var canReplay: Bool { !hasBody || keepsForReplay || bodyDelivered == 0 && !bodyWasDropped }
 
+    /// The whole's clock goes on from where it stood.
+    func leaveClientWait(now: Instant) {
+        guard let since = waitingForClientSince.take() else { return }
+        totalDeadline = totalDeadline.advanced(byNanoseconds: now.nanoseconds(since: since))
+    }
+
     func settleAttempt(_ outcome: Outcome) {
+        leaveClientWait(now: reactor.now)
         endpoint?.exchangeEnded()
         if let permit = permit.take() { permit.report(outcome, now: reactor.now) }
         if let token = retryToken.take() { token.finished(now: reactor.now) }

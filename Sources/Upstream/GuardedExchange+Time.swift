@@ -4,6 +4,7 @@
 package import Core
 package import Reactor
 import Resilience
+import Transport
 
 /// Where the time of a request went, in nanoseconds, over all its attempts.
 package struct StageTimings: Sendable {
@@ -18,7 +19,8 @@ package struct StageTimings: Sendable {
 /// The clocks of a guarded exchange, all on one timer: the earliest deadline is armed, and moving it later costs nothing.
 extension GuardedExchange: TimerOwner {
     func armTimer() {
-        let next = min(min(totalDeadline, perTryDeadline), min(stageDeadline, idleDeadline))
+        let total = waitingForClientSince == nil ? totalDeadline : .never
+        let next = min(min(total, perTryDeadline), min(stageDeadline, idleDeadline))
         if next == .never { timer.cancel() } else { reactor.schedule(timer, at: next) }
     }
 
@@ -27,11 +29,24 @@ extension GuardedExchange: TimerOwner {
         armTimer()
     }
 
-    /// The per-try clock stands still while we wait for the client's body (semantics, section 4).
-    func armTry() {
+    /// The clocks of the try and of the whole stand still while we wait for the client's body: its slowness is its own
+    /// (semantics, section 4 and D4), and has a limit of its own. They run while the upstream holds us back.
+    func updateTryClock() {
         guard phase == .awaitingHead else { return }
-        perTryDeadline = reactor.now.advanced(byNanoseconds: limits.perTry)
-        armTimer()
+        let waitsForClient = !bodyEnded && !(exchange?.isCongested ?? false)
+        let now = reactor.now
+        if waitsForClient {
+            if waitingForClientSince == nil {
+                waitingForClientSince = now
+                perTryDeadline = .never
+                armTimer()
+            }
+        } else if let since = waitingForClientSince {
+            waitingForClientSince = nil
+            totalDeadline = totalDeadline.advanced(byNanoseconds: now.nanoseconds(since: since))
+            perTryDeadline = now.advanced(byNanoseconds: limits.perTry)
+            armTimer()
+        }
     }
 
     package func timerFired(_ timer: Timer, now: Instant) {
@@ -48,7 +63,7 @@ extension GuardedExchange: TimerOwner {
         case .leasing:
             if now >= totalDeadline || now >= perTryDeadline { attemptExpired(beforeFirstByte: true, now: now) }
         case .awaitingHead:
-            if now >= totalDeadline || now >= perTryDeadline || now >= stageDeadline {
+            if (now >= totalDeadline && waitingForClientSince == nil) || now >= perTryDeadline || now >= stageDeadline {
                 attemptExpired(beforeFirstByte: false, now: now)
             }
         case .relaying:

@@ -92,6 +92,8 @@ package final class GuardedExchange {
     var perTryDeadline = Instant.never
     var stageDeadline = Instant.never
     var idleDeadline = Instant.never
+    /// Since when nothing but the client's body is waited for.
+    var waitingForClientSince: Instant?
     lazy var timer = Timer(owner: self)
 
     package init(reactor: Reactor, client: any GuardedExchangeClient) {
@@ -120,6 +122,7 @@ package final class GuardedExchange {
         keepsForReplay = hasBody && pools.cluster.settings.retries.attempts > 1
         bodyDelivered = 0
         bodyWasDropped = false
+        waitingForClientSince = nil
         attempts = 0
         freeAttempts = 0
         owed = 0
@@ -146,7 +149,7 @@ package final class GuardedExchange {
             } else {
                 bodyWasDropped = true
             }
-            armTry()
+            updateTryClock()
             if !exchange.isCongested { client.upstreamTookBody(bytes.count) } else { owed += bytes.count }
         } else {
             body.append(bytes)
@@ -162,7 +165,7 @@ package final class GuardedExchange {
         self.trailers.removeAll()
         self.trailers.append(contentsOf: trailers)
         if let exchange, phase == .awaitingHead || phase == .relaying { exchange.finish(trailers: self.trailers) }
-        armTry()
+        updateTryClock()
     }
 
     /// Bytes that the client sent and that wait for an attempt to take them.
