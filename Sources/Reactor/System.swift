@@ -23,3 +23,20 @@ package enum Processors {
         return max(1, unsafe withUnsafeBytes(of: set) { bytes in unsafe bytes.reduce(0) { $0 + $1.nonzeroBitCount } })
     }
 }
+
+/// How many descriptors this process may have open.
+package enum DescriptorLimit {
+    /// Raises the soft limit to the hard one: a shell's default of 1,024 is a limit for programs that use `select`, not for an
+    /// edge. Returns what is in force now.
+    @discardableResult
+    package static func raise() -> UInt64 {
+        var limit = rlimit()
+        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 0 }
+        if limit.rlim_cur < limit.rlim_max {
+            var wanted = limit
+            wanted.rlim_cur = limit.rlim_max
+            if unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &wanted) == 0 { limit = wanted }
+        }
+        return UInt64(limit.rlim_cur)
+    }
+}

@@ -5,6 +5,7 @@ import Admin
 import ArgumentParser
 import Configuration
 import Gateway
+import Reactor
 
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -23,6 +24,7 @@ struct RunCommand: ParsableCommand {
 
     func run() throws {
         let signals = SignalQueue()
+        DescriptorLimit.raise()
         let log = try GatewayLog.standardError()
         let loaded = try Complain.load(file)
         for warning in loaded.warnings { log.warning("configuration", "\(warning)") }
