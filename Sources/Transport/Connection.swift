@@ -159,7 +159,10 @@ package final class Connection: Channel {
             flushCipher(through: tls)
         } else {
             while !output.isEmpty && isWritable {
-                guard sendSome(from: &output) else { return }
+                if let errno = sendSome(from: &output) {
+                    fail(.reset(errno))
+                    return
+                }
             }
         }
         guard state != .closed else { return }
@@ -169,7 +172,10 @@ package final class Connection: Channel {
     private func flushCipher(through tls: TLSEngine) {
         // What the socket did not take goes first; plain bytes stay plain until it has.
         while !pendingCipher.isEmpty && isWritable {
-            guard sendSome(from: &pendingCipher) else { return }
+            if let errno = sendSome(from: &pendingCipher) {
+                fail(.reset(errno))
+                return
+            }
         }
         guard !output.isEmpty, pendingCipher.isEmpty, tls.isHandshakeComplete else { return }
         if let failure = tls.send(plain: &output, into: &context.cipher) {
@@ -182,8 +188,9 @@ package final class Connection: Channel {
     /// Sends the context's cipher buffer and keeps what is left.
     private func sendCipher() {
         while !context.cipher.isEmpty && isWritable && pendingCipher.isEmpty {
-            guard sendSome(from: &context.cipher) else {
+            if let errno = sendSome(from: &context.cipher) {
                 context.cipher.removeAll()
+                fail(.reset(errno))
                 return
             }
         }
@@ -193,24 +200,22 @@ package final class Connection: Channel {
         }
     }
 
-    /// One send. False when the connection failed by it.
-    private func sendSome(from buffer: inout ByteBuffer) -> Bool {
+    /// One send. The `errno` if the connection failed by it; it is the caller's to act on, once nobody holds the buffer any more.
+    private func sendSome(from buffer: inout ByteBuffer) -> Int32? {
         let held = buffer.count
         switch unsafe buffer.withUnsafeReadable({ unsafe send($0) }) {
         case .bytes(let n):
             buffer.consume(n)
             bytesSent &+= UInt64(n)
             if n < held { isWritable = false }
-            return true
+            return nil
         case .wouldBlock:
             isWritable = false
-            return true
+            return nil
         case .endOfStream:
-            fail(.reset(0))
-            return false
+            return 0
         case .failed(let errno):
-            fail(.reset(errno))
-            return false
+            return errno
         }
     }
 
@@ -283,18 +288,19 @@ package final class Connection: Channel {
             reads += 1
             if tls == nil { readPlain() } else { readCipher() }
         }
-        if sawEnd && !endDelivered && !isReadingPaused && state == .open && input.isEmpty { deliverEnd(truncated: false) }
+        // What the handler left by now will never be complete.
+        if sawEnd && !endDelivered && !isReadingPaused && state == .open { deliverEnd() }
     }
 
     private func readPlain() {
         if input.isEmpty {
-            guard receiveSome(into: &context.received) else { return }
+            guard take(receiveSome(into: &context.received)) else { return }
             handler?.received(&context.received)
             if !context.received.isEmpty {
                 if state == .open { context.received.withReadable { input.append($0) } }
                 context.received.removeAll()
             }
-        } else if receiveSome(into: &input) {
+        } else if take(receiveSome(into: &input)) {
             offerInput()
         }
     }
@@ -310,7 +316,7 @@ package final class Connection: Channel {
         var got = true
         if isReadable {
             if cipherInput.isEmpty {
-                got = receiveSome(into: &context.received)
+                got = take(receiveSome(into: &context.received))
                 if got { decrypt(tls, from: &context.received) }
                 if !context.received.isEmpty {
                     if state != .closed { context.received.withReadable { cipherInput.append($0) } }
@@ -318,7 +324,7 @@ package final class Connection: Channel {
                 }
                 return
             }
-            got = receiveSome(into: &cipherInput)
+            got = take(receiveSome(into: &cipherInput))
         }
         if got || tlsHoldsPlain {
             decrypt(tls, from: &cipherInput)
@@ -358,13 +364,27 @@ package final class Connection: Channel {
         case .closed:
             sawEnd = true
             isReadable = false
-            if !isReadingPaused && input.isEmpty && state == .open { deliverEnd(truncated: false) }
         case .failed(let failure): fail(.tls(failure))
         }
     }
 
-    /// One receive, appended to `buffer`. False when nothing came.
-    private func receiveSome(into buffer: inout ByteBuffer) -> Bool {
+    /// Acts on what a receive came to. True when there are new bytes.
+    private func take(_ result: IOResult) -> Bool {
+        switch result {
+        case .bytes: return true
+        case .wouldBlock: return false
+        case .endOfStream:
+            sawEnd = true
+            if state == .handshaking { fail(.reset(0)) }
+            return false
+        case .failed(let errno):
+            fail(.reset(errno))
+            return false
+        }
+    }
+
+    /// One receive, appended to `buffer`; acted on by `take`, once nobody holds the buffer any more.
+    private func receiveSome(into buffer: inout ByteBuffer) -> IOResult {
         var result = IOResult.wouldBlock
         var room = 0
         // A kept partial message grows by what it needs, not by a whole read.
@@ -380,35 +400,14 @@ package final class Connection: Channel {
             bytesReceived &+= UInt64(n)
             // On a stream socket a short read has emptied it, and what comes later is a new edge (epoll(7)).
             if n < room && !sawHangUp { isReadable = false }
-            return true
-        case .wouldBlock:
-            isReadable = false
-            return false
-        case .endOfStream:
-            isReadable = false
-            sawEnd = true
-            peerEnded()
-            return false
-        case .failed(let errno):
-            isReadable = false
-            fail(.reset(errno))
-            return false
+        case .wouldBlock, .endOfStream, .failed: isReadable = false
         }
+        return result
     }
 
-    private func peerEnded() {
-        if state == .handshaking {
-            fail(.reset(0))
-            return
-        }
-        guard let tls else { return }  // plain: delivered by the read loop once the input is used up
-        deliverEnd(truncated: tls.endOfStream() == .truncated)
-    }
-
-    private func deliverEnd(truncated: Bool) {
-        guard !endDelivered else { return }
+    private func deliverEnd() {
         endDelivered = true
-        handler?.receivedEnd(truncated: truncated)
+        handler?.receivedEnd(truncated: tls.map { $0.endOfStream() == .truncated } ?? false)
     }
 
     // MARK: Opening
@@ -488,7 +487,7 @@ package final class Connection: Channel {
 
     private func linger() {
         while isReadable {
-            guard receiveSome(into: &context.received) else { break }
+            guard take(receiveSome(into: &context.received)) else { break }
             lingered += context.received.count
             context.received.removeAll()
             if lingered > Connection.lingerBytes { break }

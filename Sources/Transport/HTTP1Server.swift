@@ -157,11 +157,12 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
             let handler = exchange.handler
             exchange.handler = nil
             requestEnded = true
-            handler?.requestAborted(failure.reason, detail: failure.detail)
             if exchange.hasResponded {
+                handler?.requestAborted(failure.reason, detail: failure.detail)
                 exchange.isFinished = true
                 closeConnection(lingering: false)
             } else {
+                handler?.requestWithdrawn()
                 info.service.refuse(exchange, reason: failure.reason, detail: failure.detail)
             }
             return

@@ -16,6 +16,10 @@ package protocol RequestHandler: AnyObject {
     /// The request is complete; trailers, if any, are in the exchange.
     func requestEnded()
 
+    /// The request's body broke a rule before any answer: what was begun is to be given up, uncounted, and `RequestService.refuse`
+    /// answers instead.
+    func requestWithdrawn()
+
     /// The exchange is over before its end: the client went, or broke a rule or a limit. Nothing can be answered any more.
     func requestAborted(_ reason: Reason, detail: StaticString)
 

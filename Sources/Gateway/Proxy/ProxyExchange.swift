@@ -155,14 +155,14 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         exchange.withTrailers { guarded.finishRequest(trailers: $0) }
     }
 
+    func requestWithdrawn() {
+        if isUpstream { guarded.cancel(.requestMalformed) }
+        release()
+    }
+
     func requestAborted(_ reason: Reason, detail: StaticString) {
         guard let exchange else { return }
         if isUpstream { guarded.cancel(reason) }
-        if reason != .clientCancelled && reason != .clientSlow && !exchange.hasResponded {
-            // Its body broke a rule: the connection's `refuse` answers, with a fresh start.
-            release()
-            return
-        }
         facts.reason = reason
         conclude(exchange, status: exchange.hasResponded ? facts.status : reason.httpStatus)
     }
