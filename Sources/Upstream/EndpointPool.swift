@@ -99,7 +99,11 @@ package final class EndpointPool: ClientConnectionOwner, TimerOwner {
                 return
             }
         }
-        for client in multiplexed where client.freeExchanges > 0 && !isTooOld(client) {
+        for client in multiplexed where client.freeExchanges > 0 {
+            if isTooOld(client) {
+                client.drain()
+                continue
+            }
             let reused = client.exchanges > 0
             if let exchange = client.begin(waiter.responseHandler) {
                 waiter.leased(exchange, on: client, reused: reused)
@@ -154,6 +158,7 @@ package final class EndpointPool: ClientConnectionOwner, TimerOwner {
 
     package func connectionEstablished(_ client: ClientConnection) {
         connecting.removeAll { $0 === client }
+        client.idleSince = context.reactor.now
         if client.http2 != nil {
             speaksHTTP2 = true
             multiplexed.append(client)
@@ -195,7 +200,9 @@ package final class EndpointPool: ClientConnectionOwner, TimerOwner {
             waiter.leased(exchange, on: client, reused: reused)
         }
         guard !client.isClosed, client.http1 != nil, client.freeExchanges > 0 else {
-            if !client.isClosed && client.exchangesUnderWay == 0 && (isDraining || client.freeExchanges == 0) { client.drain() }
+            if !client.isClosed && client.exchangesUnderWay == 0 {
+                if isDraining || client.isDraining { client.drain() } else if !timer.isArmed { armIdleTimer() }
+            }
             return
         }
         if isDraining || idle.count >= settings.maximumIdle || isTooOld(client) {
@@ -205,14 +212,15 @@ package final class EndpointPool: ClientConnectionOwner, TimerOwner {
         client.idleSince = context.reactor.now
         client.isPooled = true
         idle.append(client)
-        if idle.count == 1 { armIdleTimer() }
+        if !timer.isArmed { armIdleTimer() }
     }
 
     // MARK: Idleness and the end
 
     private func armIdleTimer() {
-        guard let oldest = idle.first else { return }
-        context.reactor.schedule(timer, at: oldest.idleSince.advanced(by: settings.idleTimeout))
+        var oldest = idle.first?.idleSince ?? .never
+        for client in multiplexed where client.exchangesUnderWay == 0 { oldest = min(oldest, client.idleSince) }
+        if oldest != .never { context.reactor.schedule(timer, at: oldest.advanced(by: settings.idleTimeout)) }
     }
 
     package func timerFired(_ timer: Timer, now: Instant) {
@@ -221,6 +229,9 @@ package final class EndpointPool: ClientConnectionOwner, TimerOwner {
             idle.removeFirst()
             oldest.isPooled = false
             oldest.drain()
+        }
+        for client in multiplexed where client.exchangesUnderWay == 0 && now.nanoseconds(since: client.idleSince) >= limit {
+            client.drain()
         }
         armIdleTimer()
     }
