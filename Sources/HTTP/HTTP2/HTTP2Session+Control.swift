@@ -56,6 +56,7 @@ extension HTTP2Session {
 
     func submitReset(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
         stream.isReset = true
+        stream.resetCode = code
         submitReset(id: stream.id, code)
     }
 

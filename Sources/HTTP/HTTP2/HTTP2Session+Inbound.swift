@@ -14,11 +14,18 @@ extension HTTP2Session {
         if isOver { return HTTP2Session.stop }
         if isTerminating { return 0 }
         switch UInt32(header.type) {
-        case NGHTTP2_DATA.rawValue, NGHTTP2_CONTINUATION.rawValue, NGHTTP2_RST_STREAM.rawValue, NGHTTP2_SETTINGS.rawValue,
+        case NGHTTP2_DATA.rawValue, NGHTTP2_RST_STREAM.rawValue, NGHTTP2_SETTINGS.rawValue,
             NGHTTP2_PING.rawValue, NGHTTP2_GOAWAY.rawValue, NGHTTP2_PUSH_PROMISE.rawValue:
             return 0
         case NGHTTP2_HEADERS.rawValue:
+            continuations = 0
             budget.sawTraffic(isHead: true)
+            return 0
+        case NGHTTP2_CONTINUATION.rawValue:
+            continuations += 1
+            if continuations > HTTP2Session.continuationLimit {
+                terminate(.enhanceYourCalm, isServer ? .clientFlood : .protocolError, "too many CONTINUATION frames")
+            }
             return 0
         case NGHTTP2_WINDOW_UPDATE.rawValue:
             budget.sawWindowUpdate(at: now)
@@ -345,9 +352,10 @@ extension HTTP2Session {
         if isOver { return HTTP2Session.stop }
         guard let stream = stream(id) else { return 0 }
         if decoding === stream { decoding = nil }
-        if code == .noError && stream.isLocalEnded && stream.isRemoteEnded { budget.sawCompletedExchange() }
+        if code == .noError && !stream.isReset && stream.isLocalEnded && stream.isRemoteEnded { budget.sawCompletedExchange() }
         setStream(id, nil)
-        finish(stream, code: code, processed: processed(stream, code: code))
+        // Where both sides have ended, nghttp2 closes the stream in order although a reset for its content is queued.
+        finish(stream, code: stream.resetCode ?? code, processed: processed(stream, code: code))
         return isOver ? HTTP2Session.stop : 0
     }
 }

@@ -39,6 +39,9 @@ package import Core
     /// The stream whose head or trailers are being decoded.
     var decoding: HTTP2Stream?
     var fieldList = NameValueList()
+    /// CONTINUATION frames in a row (case C03), and how many there may be: a head of 144 KiB in frames of usual size.
+    static let continuationLimit = 8
+    var continuations = 0
     /// Resets that will be written and are paid for already.
     var prepaidResets = 0
 
@@ -130,7 +133,6 @@ package import Core
             isInside = true
             let status = unsafe bytes.withUnsafeBufferPointer { unsafe nghttp2_session_mem_recv(raw, $0.baseAddress, $0.count) }
             isInside = false
-            decoding = nil
             if status < 0 { receiveFailed(Int32(clamping: status)) }
         }
         if let failure { return .connectionError(failure.reason, detail: failure.detail) }

@@ -16,6 +16,13 @@ enum SessionTable {
         unsafe nghttp2_option_set_stream_reset_rate_limit(options, 1 << 40, 1 << 40)
         unsafe nghttp2_option_set_max_outbound_ack(options, 1_000)
         unsafe nghttp2_option_set_max_settings(options, 32)
+        // nghttp2 1.52 counts the pieces that a CONTINUATION's header comes in, of 9 octets, and not the frames: this many at
+        // most are of as many frames as `HTTP2Session.continuationLimit` lets through. For blocks that are skipped it is the limit.
+        unsafe nghttp2_option_set_max_continuations(options, 9 * (HTTP2Session.continuationLimit + 1))
+        // Frames of unknown types are dropped (RFC 9113 §4.1), but we hear only of those that nghttp2 thinks are for us.
+        for type in UInt8(NGHTTP2_ALTSVC.rawValue)...UInt8.max {
+            unsafe nghttp2_option_set_user_recv_extension_type(options, type)
+        }
         unsafe nghttp2_option_set_max_deflate_dynamic_table_size(options, settings.headerTableBytes)
         // What came in within the limits may go out, with what a gateway adds to it.
         unsafe nghttp2_option_set_max_send_header_block_length(options, limits.headerBytes * 2 + 65_536)
@@ -73,6 +80,10 @@ enum SessionTable {
             guard let session = unsafe SessionTable.session(user), let header = unsafe header else { return SessionTable.failed }
             return unsafe session.frameBegins(header.pointee)
         }
+        unsafe nghttp2_session_callbacks_set_on_extension_chunk_recv_callback(table) { _, _, _, _, _ in
+            NGHTTP2_ERR_CANCEL.rawValue
+        }
+        unsafe nghttp2_session_callbacks_set_unpack_extension_callback(table) { _, _, _, _ in NGHTTP2_ERR_CANCEL.rawValue }
         unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(table) { _, frame, user in
             guard let session = unsafe SessionTable.session(user), let frame = unsafe frame else { return SessionTable.failed }
             return unsafe session.headBegins(frame.pointee.hd, category: frame.pointee.headers.cat)

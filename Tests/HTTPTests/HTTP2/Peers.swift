@@ -48,7 +48,7 @@ final class RecordingStream: HTTP2Stream {
     override func informationalReceived() { note("info \(describe(responseHead))") }
 
     override func dataReceived(_ bytes: Span<UInt8>) {
-        for i in 0..<bytes.count { body.append(bytes[i]) }
+        unsafe bytes.withUnsafeBufferPointer { unsafe body.append(contentsOf: $0) }
         peer.onData?(self, bytes.count)
         if consumesAtOnce && !isClosed { peer.session.consumed(self, bytes: bytes.count) }
     }
@@ -179,7 +179,7 @@ final class Peer: HTTP2SessionOwner {
 }
 
 func copy(_ buffer: borrowing ByteBuffer) -> [UInt8] {
-    buffer.withReadable { span in (0..<span.count).map { span[$0] } }
+    buffer.withReadable { span in unsafe span.withUnsafeBufferPointer { unsafe Array($0) } }
 }
 
 /// A server and a client session whose octets go to each other.
