@@ -35,7 +35,7 @@ final class RecordingStream: HTTP2Stream {
     }
 
     override func headReceived(endStream: Bool) {
-        note("head \(peer.session.isServer ? describe(requestHead) : describe(responseHead))\(endStream ? " END" : "")")
+        note("head \(peer.session.isServer ? transcribe(requestHead) : transcribe(responseHead))\(endStream ? " END" : "")")
         peer.onHead?(self, endStream)
         if endStream { peer.onEnd?(self) }
     }
@@ -45,7 +45,7 @@ final class RecordingStream: HTTP2Stream {
         peer.onRefused?(self, failure)
     }
 
-    override func informationalReceived() { note("info \(describe(responseHead))") }
+    override func informationalReceived() { note("info \(transcribe(responseHead))") }
 
     override func dataReceived(_ bytes: Span<UInt8>) {
         unsafe bytes.withUnsafeBufferPointer { unsafe body.append(contentsOf: $0) }
@@ -54,7 +54,7 @@ final class RecordingStream: HTTP2Stream {
     }
 
     override func endReceived() {
-        note("end \(body.count)\(describe(trailers))")
+        note("end \(body.count)\(transcribe(trailers))")
         peer.onEnd?(self)
     }
 
@@ -244,7 +244,7 @@ func responseHead(_ status: Int, _ fields: [(String, String)] = []) -> ResponseH
     return head
 }
 
-func describe(_ fields: borrowing FieldSection) -> String {
+func transcribe(_ fields: borrowing FieldSection) -> String {
     var text = ""
     for i in 0..<fields.count where !fields.entries[i].isRemoved {
         let name = fields.withBytes(fields.entries[i].name) { String(copying: $0) }
@@ -253,7 +253,7 @@ func describe(_ fields: borrowing FieldSection) -> String {
     return text
 }
 
-func describe(_ framing: BodyFraming) -> String {
+func transcribe(_ framing: BodyFraming) -> String {
     switch framing {
     case .none: "none"
     case .length(let n): "length \(n)"
@@ -262,11 +262,11 @@ func describe(_ framing: BodyFraming) -> String {
     }
 }
 
-private func describe(_ head: RequestHead) -> String {
+private func transcribe(_ head: RequestHead) -> String {
     let scheme = head.schemeIsHTTPS.map { $0 ? "https" : "http" } ?? "?"
     let target = head.string(head.path) + (head.hasQuery ? "?" + head.string(head.query) : "")
-    return "\(head.string(head.methodText)) \(scheme) \(head.string(head.authority)) \(target) \(describe(head.framing))"
-        + (head.expectsContinue ? " expects" : "") + describe(head.fields)
+    return "\(head.string(head.methodText)) \(scheme) \(head.string(head.authority)) \(target) \(transcribe(head.framing))"
+        + (head.expectsContinue ? " expects" : "") + transcribe(head.fields)
 }
 
-private func describe(_ head: ResponseHead) -> String { "\(head.status) \(describe(head.framing))\(describe(head.fields))" }
+private func transcribe(_ head: ResponseHead) -> String { "\(head.status) \(transcribe(head.framing))\(transcribe(head.fields))" }
