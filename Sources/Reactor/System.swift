@@ -16,6 +16,9 @@ package enum WallClock {
 
 /// The processors that this process may use.
 package enum Processors {
+    /// Lets other threads have the processor; for a control thread that waits for a reactor.
+    package static func yield() { sched_yield() }
+
     /// At least 1; honours an affinity mask (`taskset`, a container's cpuset).
     package static var available: Int {
         var set = cpu_set_t()

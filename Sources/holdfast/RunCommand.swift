@@ -37,48 +37,7 @@ struct RunCommand: ParsableCommand {
             throw error
         }
         for (name, address) in server.addresses { log.info("listener", "listening", [("name", name), ("address", address)]) }
-        serve(server, log: log, signals: signals)
+        ServeLoop(server: server, log: log, signals: signals, file: file).run()
         log.flush()
-    }
-
-    private func serve(_ server: GatewayServer, log: GatewayLog, signals: SignalQueue) {
-        var isDraining = false
-        while true {
-            switch signals.next() {
-            case .reload:
-                if isDraining { log.info("reload", "not while draining") } else { reload(server, log: log) }
-            case .terminate:
-                if isDraining {
-                    log.warning("drain", "a second signal: ending at once")
-                    server.stop()
-                    return
-                }
-                isDraining = true
-                log.info("drain", "draining", [("limit", "\(server.configuration.drain)")])
-                server.drain { SignalQueue.reportDrained() }
-            case .drained:
-                if isDraining {
-                    server.stop()
-                    log.info("drain", "drained")
-                    return
-                }
-            }
-        }
-    }
-
-    private func reload(_ server: GatewayServer, log: GatewayLog) {
-        server.reopenLogs()
-        do throws(ConfigurationErrors) {
-            let loaded = try Configuration.load(path: file)
-            for warning in loaded.warnings { log.warning("configuration", "\(warning)") }
-            do {
-                try server.reload(loaded.configuration)
-                log.info("reload", "reloaded", [("file", file)])
-            } catch {
-                log.error("reload", "refused, nothing changed", [("why", "\(error)")])
-            }
-        } catch {
-            for complaint in error.complaints { log.error("reload", "refused, nothing changed", [("why", "\(complaint)")]) }
-        }
     }
 }
