@@ -5,7 +5,7 @@ import Core
 
 /// Takes the fields of one field block as HPACK yields them, within the limits: what is over them is never stored, so one
 /// octet of input cannot become memory (cases C04, CVE-2016-6581). Blocks of one connection do not interleave, so a session
-/// has one collector.
+/// has one collector: its memory is warm, and a message gets a copy of just its own size.
 struct FieldCollector: ~Copyable {
     enum Kind { case request, response, trailers }
 
@@ -19,10 +19,17 @@ struct FieldCollector: ~Copyable {
 
     /// Beyond this many times the limits a block is not even looked at any more.
     private static let patience = 4
+    /// Memory that is kept between blocks.
+    private static let keptBytes = 8_192
+    /// Room in a message's own memory for what a gateway adds.
+    private static let slack = 512
 
     private let limits: HeadLimits
     private let recogniser = FieldName.Recogniser()
     private var kind = Kind.request
+    /// Whether a block is being collected.
+    private(set) var isOpen = false
+    private var fields = FieldSection()
     private var size = 0
     private var count = 0
     private var crumbs = 0
@@ -39,6 +46,8 @@ struct FieldCollector: ~Copyable {
 
     mutating func begin(_ kind: Kind) {
         self.kind = kind
+        isOpen = true
+        fields.removeAll()
         size = 0
         count = 0
         crumbs = 0
@@ -51,9 +60,16 @@ struct FieldCollector: ~Copyable {
         status = 0
     }
 
+    /// Nothing more of the block is wanted.
+    mutating func close() {
+        isOpen = false
+        fields.trim(toBytes: FieldCollector.keptBytes)
+    }
+
     /// Takes one field; the name is in lower case, and name and value are of legal characters: nghttp2 has seen to it.
     /// Returns false when the block is so far beyond the limits that its stream should be reset.
-    mutating func take(_ name: Span<UInt8>, _ value: Span<UInt8>, into fields: inout FieldSection) -> Bool {
+    mutating func take(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
+        if !isOpen { return false }
         // RFC 9113 §6.5.2. Each is below 2^32 and the sum stays below a few limits.
         size += name.count + value.count + 32
         if size > limits.headerBytes {
@@ -61,7 +77,7 @@ struct FieldCollector: ~Copyable {
             return size <= limits.headerBytes * FieldCollector.patience
         }
         if name.count > 0 && name[0] == 58 {
-            takePseudo(name, value, &fields)
+            takePseudo(name, value)
             return true
         }
         let known = recogniser.recognise(lowercased: name)
@@ -90,7 +106,7 @@ struct FieldCollector: ~Copyable {
         return true
     }
 
-    private mutating func takePseudo(_ name: Span<UInt8>, _ value: Span<UInt8>, _ fields: inout FieldSection) {
+    private mutating func takePseudo(_ name: Span<UInt8>, _ value: Span<UInt8>) {
         if failure != nil { return }
         if name.equals(":method") {
             if value.count > RequestLine.methodLimit {
@@ -100,7 +116,7 @@ struct FieldCollector: ~Copyable {
             parts.method = Method.recognise(value)
             parts.methodText = fields.store(value)
         } else if name.equals(":path") {
-            takePath(value, &fields)
+            takePath(value)
         } else if name.equals(":authority") {
             authority = fields.store(value)
         } else if name.equals(":scheme") {
@@ -117,7 +133,7 @@ struct FieldCollector: ~Copyable {
     }
 
     /// `:path` is path and query (RFC 9113 §8.3.1), of the characters that a request line may have.
-    private mutating func takePath(_ value: Span<UInt8>, _ fields: inout FieldSection) {
+    private mutating func takePath(_ value: Span<UInt8>) {
         if value.count > limits.targetBytes {
             failure = DecodeFailure(reason: .requestURITooLong, detail: "request target above the limit")
             return
@@ -148,12 +164,14 @@ struct FieldCollector: ~Copyable {
         var parts = parts
         parts.version = .http2
         parts.acceptsTrailers = true
-        let fault = settle(&parts, &head.fields, endStream: endStream)
+        let fault = settle(&parts, endStream: endStream)
+        head.fields.replace(with: fields, slack: FieldCollector.slack)
         head.parts = parts
+        close()
         return fault
     }
 
-    private mutating func settle(_ parts: inout RequestHead.Parts, _ fields: inout FieldSection, endStream: Bool) -> Fault? {
+    private mutating func settle(_ parts: inout RequestHead.Parts, endStream: Bool) -> Fault? {
         if let authority = authority ?? host { parts.authority = authority }
         if let failure {
             switch failure.reason {
@@ -166,7 +184,7 @@ struct FieldCollector: ~Copyable {
             return .refused(DecodeFailure(reason: .requestMethod, detail: "CONNECT and TRACE are refused"))
         }
         guard isOfHTTP, let isHTTPS = parts.schemeIsHTTPS else { return .malformed(.target("scheme other than http and https")) }
-        if let fault = settleAuthority(fields, isHTTPS: isHTTPS) { return .malformed(fault) }
+        if let fault = settleAuthority(isHTTPS: isHTTPS) { return .malformed(fault) }
         let isAsterisk = fields.withBytes(parts.path) { $0.equals("*") }
         let isPath = fields.withBytes(parts.path) { $0.count > 0 && $0[0] == 47 }
         guard isPath || isAsterisk && parts.method == .options && !parts.hasQuery else {
@@ -178,11 +196,11 @@ struct FieldCollector: ~Copyable {
         } else {
             parts.framing = endStream ? .none : .stream
         }
-        return settleExpectation(&parts, fields)
+        return settleExpectation(&parts)
     }
 
     /// One authority without user information, that Host agrees with where both are there (RFC 9113 §8.3.1).
-    private func settleAuthority(_ fields: borrowing FieldSection, isHTTPS: Bool) -> DecodeFailure? {
+    private func settleAuthority(isHTTPS: Bool) -> DecodeFailure? {
         guard let named = authority ?? host else { return .host("no authority") }
         if fields.withBytes(named, { Authority.read($0) }) == nil { return .host("bad authority") }
         if let authority, let host {
@@ -195,7 +213,7 @@ struct FieldCollector: ~Copyable {
     }
 
     /// As in HTTP/1 (RFC 9110 §10.1.1).
-    private func settleExpectation(_ parts: inout RequestHead.Parts, _ fields: borrowing FieldSection) -> Fault? {
+    private func settleExpectation(_ parts: inout RequestHead.Parts) -> Fault? {
         var next = fields.first(.expect)
         while let i = next {
             guard fields.withValue(i, { $0.equalsIgnoringCase("100-continue") }) else {
@@ -212,7 +230,14 @@ struct FieldCollector: ~Copyable {
         var parts = ResponseHead.Parts()
         parts.version = .http2
         parts.status = status
-        defer { head.parts = parts }
+        let failure = settle(&parts, requestMethod: requestMethod, endStream: endStream)
+        head.fields.replace(with: fields, slack: FieldCollector.slack)
+        head.parts = parts
+        close()
+        return failure
+    }
+
+    private func settle(_ parts: inout ResponseHead.Parts, requestMethod: Method, endStream: Bool) -> DecodeFailure? {
         if let failure { return failure.ofUpstream }
         guard (100...599).contains(status) else { return DecodeFailure.malformed("status out of range").ofUpstream }
         if status < 200 {
@@ -220,8 +245,8 @@ struct FieldCollector: ~Copyable {
         }
         if requestMethod == .head || status == 204 || status == 304 {
             parts.framing = .none
-        } else if let i = head.fields.first(.contentLength) {
-            guard let length = head.fields.withValue(i, { $0.decimalLength }) else {
+        } else if let i = fields.first(.contentLength) {
+            guard let length = fields.withValue(i, { $0.decimalLength }) else {
                 return DecodeFailure.framing("bad content-length").ofUpstream
             }
             parts.framing = .length(length)
@@ -232,9 +257,25 @@ struct FieldCollector: ~Copyable {
     }
 
     /// Leaves in a trailer section what may be there (RFC 9110 §6.5.1; case B13).
-    func endTrailers(_ fields: inout FieldSection) -> DecodeFailure? {
-        if let failure { return failure }
-        fields.dropFieldsNotAllowedInTrailers()
-        return nil
+    mutating func endTrailers(_ trailers: inout FieldSection) -> DecodeFailure? {
+        if failure == nil {
+            fields.dropFieldsNotAllowedInTrailers()
+            trailers.replace(with: fields, slack: 0)
+        }
+        close()
+        return failure
+    }
+}
+
+extension FieldSection {
+    /// Makes this section a copy of another, in its own memory where that suffices, else in `slack` bytes more than the copy
+    /// needs.
+    fileprivate mutating func replace(with other: borrowing FieldSection, slack: Int) {
+        removeAll()
+        arena.reserve(other.arena.count + slack)
+        other.arena.withReadable { arena.append($0) }
+        entries.reserveCapacity(other.entries.count + slack / 64)
+        entries.append(contentsOf: other.entries)
+        present = other.present
     }
 }

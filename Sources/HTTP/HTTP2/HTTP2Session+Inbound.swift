@@ -48,10 +48,8 @@ extension HTTP2Session {
         guard let stream = stream(header.stream_id), !stream.isReset else { return HTTP2Session.skipBlock }
         decoding = stream
         if isServer || stream.hasFinalHead {
-            stream.trailers.removeAll()
             collector.begin(.trailers)
         } else {
-            stream.responseHead.reset()
             collector.begin(.response)
         }
         return 0
@@ -70,7 +68,6 @@ extension HTTP2Session {
             adopt(stream, id: id)
             setStream(id, stream)
             decoding = stream
-            stream.requestHead.reset()
             collector.begin(.request)
             return 0
         } else if !isTerminating {
@@ -82,18 +79,9 @@ extension HTTP2Session {
 
     /// One field of the block that is being decoded.
     func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Int32 {
-        guard let stream = decoding, !isTerminating else { return HTTP2Session.skipBlock }
-        let goesOn =
-            if isServer {
-                stream.hasFinalHead
-                    ? collector.take(name, value, into: &stream.trailers)
-                    : collector.take(name, value, into: &stream.requestHead.fields)
-            } else {
-                stream.hasFinalHead
-                    ? collector.take(name, value, into: &stream.trailers)
-                    : collector.take(name, value, into: &stream.responseHead.fields)
-            }
-        if goesOn { return 0 }
+        if collector.take(name, value) { return 0 }
+        guard let stream = decoding else { return HTTP2Session.skipBlock }
+        collector.close()
         stream.failure = isServer ? collector.failure : collector.failure?.ofUpstream
         refuse(stream, .enhanceYourCalm)
         return HTTP2Session.skipBlock
@@ -120,7 +108,6 @@ extension HTTP2Session {
     private func trailersEnd(_ stream: HTTP2Stream) {
         if let failure = collector.endTrailers(&stream.trailers) {
             stream.failure = isServer ? failure : failure.ofUpstream
-            stream.trailers.removeAll()
             refuse(stream, .enhanceYourCalm)
             return
         }
@@ -351,7 +338,10 @@ extension HTTP2Session {
     func streamClosed(_ id: Int32, _ code: HTTP2ErrorCode) -> Int32 {
         if isOver { return HTTP2Session.stop }
         guard let stream = stream(id) else { return 0 }
-        if decoding === stream { decoding = nil }
+        if decoding === stream {
+            decoding = nil
+            collector.close()
+        }
         if code == .noError && !stream.isReset && stream.isLocalEnded && stream.isRemoteEnded { budget.sawCompletedExchange() }
         setStream(id, nil)
         // Where both sides have ended, nghttp2 closes the stream in order although a reset for its content is queued.

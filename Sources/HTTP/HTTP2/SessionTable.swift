@@ -89,9 +89,11 @@ enum SessionTable {
             return unsafe session.headBegins(frame.pointee.hd, category: frame.pointee.headers.cat)
         }
         unsafe nghttp2_session_callbacks_set_on_header_callback(table) { _, _, name, nameCount, value, valueCount, _, user in
-            guard let session = unsafe SessionTable.session(user), let name = unsafe name, let value = unsafe value else { return SessionTable.failed }
-            return session.field(
-                unsafe Span(_unsafeStart: name, count: nameCount), unsafe Span(_unsafeStart: value, count: valueCount))
+            guard let user = unsafe user, let name = unsafe name, let value = unsafe value else { return SessionTable.failed }
+            return unsafe Unmanaged<HTTP2Session>.fromOpaque(user)._withUnsafeGuaranteedRef { session in
+                session.field(
+                    unsafe Span(_unsafeStart: name, count: nameCount), unsafe Span(_unsafeStart: value, count: valueCount))
+            }
         }
         unsafe nghttp2_session_callbacks_set_on_invalid_header_callback(table) { _, _, _, _, _, _, _, user in
             // nghttp2 would leave the field out; a message that has one is malformed (RFC 9113 §8.2.1).
