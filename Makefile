@@ -7,33 +7,26 @@
 # make test    all tests: units and simulations, then the real binary end to end
 # make check   format lint, warnings as errors, import check, tests
 # make fuzz    libFuzzer on the HTTP/1 parser (FUZZ_SECONDS=600)
-# make bench   micro-benchmarks, and the side-by-side run with HAProxy and nginx
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-PYTHON_ENV := .venv
 HOLDFAST := .build/release/holdfast
 FUZZ_SECONDS ?= 600
 # Exclusivity is proven by the debug build's tests; the release build saves the bookkeeping. Bounds and overflow checks stay.
 RELEASE := -c release -Xswiftc -enforce-exclusivity=unchecked
 IMPORTS := --explicit-target-dependency-import-check error
 
-APT := libssl-dev libnghttp2-dev pkg-config curl openssl nghttp2-client python3-venv
+APT := libssl-dev libnghttp2-dev pkg-config curl openssl nghttp2-client
 MISSING = $(shell for p in $(APT); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
 
-.PHONY: setup build run test unit e2e check lint format imports fuzz bench schema clean
+.PHONY: setup build run test unit e2e check lint format imports fuzz schema clean
 
 setup:
 	@missing="$(MISSING)"; if [ -n "$$missing" ]; then \
 	  sudo=""; [ "$$(id -u)" = 0 ] || sudo="sudo"; \
 	  echo "installing $$missing"; $$sudo apt-get update -q >/dev/null && $$sudo apt-get install -y -q $$missing >/dev/null; fi
 	@command -v swift >/dev/null || { echo "Swift 6.3 is missing: see https://www.swift.org/install"; exit 1; }
-
-$(PYTHON_ENV)/.ready: Tests/requirements.txt
-	python3 -m venv $(PYTHON_ENV)
-	$(PYTHON_ENV)/bin/pip install -q -r Tests/requirements.txt
-	touch $@
 
 build: setup
 	swift build $(RELEASE) --product holdfast
@@ -44,12 +37,12 @@ run: build
 unit: setup
 	swift test --skip EndToEndTests
 
-e2e: build $(PYTHON_ENV)/.ready
-	HOLDFAST=$(abspath $(HOLDFAST)) HOLDFAST_PYTHON=$(abspath $(PYTHON_ENV)/bin/python) swift test --filter EndToEndTests
+e2e: build
+	HOLDFAST=$(abspath $(HOLDFAST)) swift test --filter EndToEndTests
 
-test: build $(PYTHON_ENV)/.ready
+test: build
 	Fuzz/run.sh 60
-	HOLDFAST=$(abspath $(HOLDFAST)) HOLDFAST_PYTHON=$(abspath $(PYTHON_ENV)/bin/python) swift test
+	HOLDFAST=$(abspath $(HOLDFAST)) swift test
 
 lint:
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests
@@ -68,12 +61,8 @@ check: lint imports test
 fuzz: setup
 	Fuzz/run.sh $(FUZZ_SECONDS)
 
-bench: build
-	cd benchmarks && swift package --allow-writing-to-package-directory benchmark
-	benchmarks/peers.sh
-
 schema: build
 	$(HOLDFAST) schema > config/schema.json
 
 clean:
-	rm -rf .build $(PYTHON_ENV)
+	rm -rf .build
