@@ -25,7 +25,8 @@ public enum AdminServer {
             do throws(NetworkError) {
                 let listener = try ServerListener(
                     on: socket, context: gateway.context, tls: nil,
-                    settings: ServerSettings(allowsHTTP2: false, idleTimeout: .seconds(30)), connectionSettings: Connection.Settings(),
+                    settings: ServerSettings(allowsHTTP2: false, idleTimeout: .seconds(30)),
+                    connectionSettings: Connection.Settings(),
                     service: service)
                 gateway.keepAdmin(listener)
                 return nil

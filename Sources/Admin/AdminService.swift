@@ -80,7 +80,9 @@ final class AdminService: RequestService {
         var isAddress = host.count > 0
         for i in host.indices {
             let byte = host[i]
-            let isPart = (byte >= 48 && byte <= 57) || byte == 46 || byte == 58 || byte == 91 || byte == 93 || (byte | 32 >= 97 && byte | 32 <= 102)
+            let isPart =
+                (byte >= 48 && byte <= 57) || byte == 46 || byte == 58 || byte == 91 || byte == 93
+                || (byte | 32 >= 97 && byte | 32 <= 102)
             if !isPart { isAddress = false }
         }
         return isAddress && (host[0] == 91 || (host[0] >= 48 && host[0] <= 57))

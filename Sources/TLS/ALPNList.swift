@@ -23,6 +23,7 @@ struct ALPNList: Sendable {
         for name in protocols where name != "h2" && name != "http/1.1" {
             throw TLSConfigurationError("the application protocol \"\(name)\" is not known: possible are h2, http/1.1")
         }
-        try self.init(protocols)
+        // Who offers only HTTP/1.0 (`curl --http1.0`) is served by the same codec, and last.
+        try self.init(protocols.contains("http/1.1") ? protocols + ["http/1.0"] : protocols)
     }
 }

@@ -219,7 +219,8 @@ package final class HTTP1Client: ConnectionHandler {
         handler = nil
         phase = .closing
         switch failure {
-        case .tls(let tls): last?.exchangeFailed(ExchangeFailure(sawHead ? .resetAfterHeaders : .resetBeforeHeaders, .maybeProcessed, tls.detail))
+        case .tls(let tls):
+            last?.exchangeFailed(ExchangeFailure(sawHead ? .resetAfterHeaders : .resetBeforeHeaders, .maybeProcessed, tls.detail))
         case .writeBlocked:
             last?.exchangeFailed(ExchangeFailure(.timeoutIdle, .maybeProcessed, "the upstream took no bytes"))
         case .reset, .connect, .connectTimeout, .tlsTimeout: last?.exchangeFailed(lost("the connection was reset"))

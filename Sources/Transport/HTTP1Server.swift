@@ -233,7 +233,9 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
             }
         }
         // An error while the body still comes: the rest of it will not be read, so say so now.
-        if info.isDraining || (!requestEnded && exchange.head.framing != .none && response.status >= 400) { keepsConnection = false }
+        if info.isDraining || (!requestEnded && exchange.head.framing != .none && response.status >= 400) {
+            keepsConnection = false
+        }
         connection.write { output in
             HTTP1Encoder.encodeResponse(
                 response, framing: responseFraming, requestMethod: exchange.head.method, version: version,

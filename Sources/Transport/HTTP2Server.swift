@@ -99,7 +99,9 @@ package final class HTTP2Server: ConnectionHandler, TimerOwner, HTTP2SessionHand
     func exchangeBegan() {
         info.exchanges += 1
         let age = info.settings.maximumAge
-        if info.exchanges >= info.settings.requestsPerConnection || (age.map { now >= connection.openedAt.advanced(by: $0) } ?? false) {
+        if info.exchanges >= info.settings.requestsPerConnection
+            || (age.map { now >= connection.openedAt.advanced(by: $0) } ?? false)
+        {
             if !info.isDraining { drain() }
         }
     }

@@ -121,7 +121,8 @@ extension GuardedExchange: ResponseHandler {
         switch phase {
         case .awaitingHead: attemptFailed(AttemptEnd(failure))
         case .relaying:
-            let reason: Reason = failure.reason == .bodyTruncated || failure.reason == .protocolError ? failure.reason : .resetAfterHeaders
+            let reason: Reason =
+                failure.reason == .bodyTruncated || failure.reason == .protocolError ? failure.reason : .resetAfterHeaders
             settleAttempt(Outcome(.failure, reason: reason, processed: .yes))
             finish()
             client.upstreamFailed(GuardedFailure(reason: reason, retryReason: .retryCommitted, detail: failure.detail))

@@ -57,7 +57,8 @@ enum StatusClassifier {
     static func pushback(_ response: ResponseHead) -> RetryPushback {
         if let i = response.fields.first(.grpcRetryPushback) {
             guard let milliseconds = response.fields.withValue(i, { decimal($0) }) else { return .never }
-            return .after(nanoseconds: milliseconds.multipliedReportingOverflow(by: 1_000_000).overflow ? .max : milliseconds * 1_000_000)
+            return .after(
+                nanoseconds: milliseconds.multipliedReportingOverflow(by: 1_000_000).overflow ? .max : milliseconds * 1_000_000)
         }
         if let i = response.fields.first(.xHoldfastReason), response.fields.withValue(i, { $0.equals("retry.exhausted") }) {
             return .never

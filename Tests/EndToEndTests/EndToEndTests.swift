@@ -1,2 +1,141 @@
 // Holdfast
 // SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Testing
+
+/// The real binary, asked by real clients. `make test` builds it and names it in HOLDFAST.
+@Suite(.serialized) struct EndToEndTests {
+    @Test func servesTheDemoOverTLSWithBothProtocols() throws {
+        let demo = try Demo()
+        defer { demo.kill() }
+        let users = #"[{"id":1,"name":"Ada"},{"id":2,"name":"Grace"},{"id":3,"name":"Barbara"}]"# + "\n"
+        for version in ["--http1.1", "--http2", "--http1.0"] {
+            let answer = try demo.curl([version, "-w", "%{http_code} %{http_version}", demo.url("/users")])
+            #expect(answer == users + "200 \(version == "--http2" ? "2" : "1.1")", "\(version)")
+        }
+        #expect(try demo.curl(["-w", "%{http_code}", demo.url("/orders/9")]) == "{\"error\":\"there is no such thing\"}\n404")
+        #expect(try demo.curl([demo.url("/")]) == "users, orders and products are here\n")
+        #expect(try demo.stop() == 0)
+    }
+
+    @Test(arguments: [0, 1, 65_535, 65_537, 3_000_000])
+    func uploadsArriveWhole(size: Int) throws {
+        let demo = try Demo()
+        defer { demo.kill() }
+        let body = demo.folder + "/body"
+        try Data(repeating: 0x61, count: size).write(to: URL(fileURLWithPath: body))
+        for arguments in [["--http1.1"], ["--http2"], ["--http1.1", "-H", "Transfer-Encoding: chunked"]] {
+            let answer = try demo.curl(arguments + ["--data-binary", "@\(body)", demo.url("/orders")])
+            #expect(answer == "{\"accepted_bytes\":\(size)}\n", "\(arguments)")
+        }
+        #expect(try demo.stop() == 0)
+    }
+
+    @Test func aFailingServiceOpensItsBreakerAndOthersGoOn() throws {
+        let demo = try Demo()
+        defer { demo.kill() }
+        for _ in 0..<12 { _ = try demo.curl([demo.url("/products/broken")]) }
+        let refused = try demo.curl(["-i", "--http1.1", demo.url("/products")])
+        #expect(refused.hasPrefix("HTTP/1.1 503 "))
+        #expect(refused.contains("\r\nretry-after: "))
+        #expect(refused.contains("\"reason\":\"breaker.open\""))
+        #expect(try demo.curl(["-o", "/dev/null", "-w", "%{http_code}", demo.url("/users")]) == "200")
+        let metrics = try run("/usr/bin/curl", ["-s", "-m", "10", "http://127.0.0.1:\(demo.adminPort)/metrics"]).output
+        #expect(metrics.contains("holdfast_breaker_state{upstream=\"products\"} 1\n"))
+        #expect(metrics.contains("holdfast_bulkhead_permits_in_use{upstream=\"products\"} 0\n"))
+        #expect(metrics.contains("holdfast_reasons_total{reason=\"breaker.open\"} "))
+        #expect(try demo.stop() == 0)
+    }
+
+    @Test func aHangingServiceMeetsThePerTryTimeout() throws {
+        let demo = try Demo()
+        defer { demo.kill() }
+        let answer = try demo.curl(["-i", "--http1.1", "-X", "PATCH", demo.url("/users/slow")])
+        #expect(answer.hasPrefix("HTTP/1.1 504 "))
+        #expect(answer.contains("\"reason\":\"timeout.per_try\""))
+        #expect(try demo.stop() == 0)
+    }
+
+    /// What a second parser could read differently is refused and ends the connection (cases A01 to A17).
+    @Test(arguments: [
+        ("A01", "POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 13\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
+        ("A03", "POST /users HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "501"),
+        ("A05", "POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 31\r\n\r\n", "400"),
+        ("A10", "GET /users HTTP/1.1\nHost: a\n\n", "400"),
+        ("A11", "GET /users HTTP/1.1\r\nHost: a\r\nX-A: b\r\n c\r\n\r\n", "400"),
+        ("A13", "GET /users HTTP/1.1\r\n\r\n", "400"),
+        ("A14", "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n", "405"),
+        ("A15", "GET /users/%00 HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        ("A21", "POST /users HTTP/1.1\r\nHost: a\r\nExpect: foo\r\nContent-Length: 1\r\n\r\n", "417"),
+    ])
+    func refuses(row: (String, String, String)) throws {
+        let demo = try Demo()
+        defer { demo.kill() }
+        let request = demo.folder + "/request"
+        try Data(row.1.utf8).write(to: URL(fileURLWithPath: request))
+        let answer = try run(
+            "/bin/sh",
+            ["-c", "(cat \(request); sleep 1) | timeout 3 openssl s_client -quiet -connect 127.0.0.1:\(demo.port) 2>/dev/null"])
+        #expect(answer.output.hasPrefix("HTTP/1.1 \(row.2) "), "\(row.0): \(answer.output.prefix(200))")
+        #expect(try demo.curl(["-o", "/dev/null", "-w", "%{http_code}", demo.url("/users")]) == "200", "\(row.0)")
+    }
+
+    /// Versions, ALPN and what a client must not do (cases D03, D05, and clear HTTP on the TLS port).
+    @Test func speaksTLSAsPromised() throws {
+        let demo = try Demo()
+        defer { demo.kill() }
+        func client(_ arguments: String) throws -> String {
+            try run(
+                "/bin/sh",
+                [
+                    "-c",
+                    "timeout 10 openssl s_client -connect 127.0.0.1:\(demo.port) -CAfile \(demo.folder)/ca.pem \(arguments) </dev/null 2>&1",
+                ]
+            ).output
+        }
+        #expect(try client("-tls1_3 -servername localhost -alpn h2").contains("ALPN protocol: h2"))
+        #expect(try client("-tls1_2 -servername localhost").contains("Verify return code: 0 (ok)"))
+        #expect(try client("-tls1_1").contains("alert"))
+        #expect(try client("-alpn foo").contains("no application protocol"))
+        let clear = try run("/usr/bin/curl", ["-s", "-m", "10", "http://127.0.0.1:\(demo.port)/users"]).output
+        #expect(clear.contains("This port speaks TLS"))
+    }
+
+    /// A reset while cipher bytes waited once ended the process by endless recursion.
+    @Test func clientsThatVanishDoNotStopIt() throws {
+        let demo = try Demo()
+        defer { demo.kill() }
+        for _ in 0..<20 {
+            _ = try run(
+                "/bin/sh",
+                ["-c", "timeout -s KILL 0.05 curl -sk --http2 -o /dev/null https://localhost:\(demo.port)/users/slow; true"])
+        }
+        #expect(try demo.curl(["-o", "/dev/null", "-w", "%{http_code}", demo.url("/users")]) == "200")
+        #expect(try demo.stop() == 0)
+    }
+
+    @Test func h2loadSeesNoFailure() throws {
+        let demo = try Demo()
+        defer { demo.kill() }
+        for arguments in [["-n", "20000", "-c", "8", "-m", "16"], ["-n", "10000", "-c", "16", "--h1"]] {
+            let answer = try run("/usr/bin/h2load", arguments + [demo.url("/users")]).output
+            #expect(answer.contains("0 failed, 0 errored, 0 timeout"), "\(answer.suffix(600))")
+        }
+        #expect(try demo.stop() == 0)
+    }
+
+    @Test func aBadConfigurationIsRefusedAtItsPlace() throws {
+        let folder = try temporaryFolder()
+        let file = folder + "/bad.yaml"
+        try Data("listeners:\n  - name: a\n    adress: 127.0.0.1:0\nroutes: []\n".utf8).write(to: URL(fileURLWithPath: file))
+        let checked = try run(try binary(), ["check", file])
+        #expect(checked.status == 1)
+        #expect(checked.errors.contains("\(file):3:5: "))
+        #expect(checked.errors.contains("address"))
+        let missing = try run(try binary(), ["run", folder + "/none.yaml"])
+        #expect(missing.status == 1)
+        #expect(missing.errors.split(separator: "\n").count == 1)
+        #expect(try run(try binary(), ["--version"]).output == "0.1.0\n")
+    }
+}

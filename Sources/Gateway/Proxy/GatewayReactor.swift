@@ -101,7 +101,9 @@ package final class GatewayReactor {
         }
     }
 
-    private func listen(_ plan: ListenerPlan) throws(NetworkError) -> (plan: ListenerPlan, service: ProxyService, socket: ServerListener) {
+    private func listen(_ plan: ListenerPlan) throws(NetworkError) -> (
+        plan: ListenerPlan, service: ProxyService, socket: ServerListener
+    ) {
         let service = ProxyService(home: self, plan: plan)
         let socket = try ServerListener(
             on: plan.address, context: context, tls: plan.tls, settings: plan.settings, connectionSettings: plan.connection,
@@ -143,7 +145,8 @@ package final class GatewayReactor {
         let before = pools
         snapshot = next
         pools = next.upstreams.map { cluster in
-            before.first { $0.cluster.identity == cluster.identity }?.adopting(cluster) ?? UpstreamPools(cluster: cluster, context: context)
+            before.first { $0.cluster.identity == cluster.identity }?.adopting(cluster)
+                ?? UpstreamPools(cluster: cluster, context: context)
         }
         for old in before where !pools.contains(where: { $0.shares(old) }) { old.drain() }
         openAccessLog()
@@ -211,7 +214,9 @@ package final class GatewayReactor {
         }
         if let access, let plan = snapshot.accessLog {
             let sampled = plan.sampling >= 10_000 || reactor.draw.below(10_000, request: facts.key, .logSample) < plan.sampling
-            if sampled || facts.status >= 500 { AccessRecord.write(exchange, server, to: access, now: now, unix: reactor.unixNanoseconds) }
+            if sampled || facts.status >= 500 {
+                AccessRecord.write(exchange, server, to: access, now: now, unix: reactor.unixNanoseconds)
+            }
         }
     }
 }

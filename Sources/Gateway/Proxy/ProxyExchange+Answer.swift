@@ -36,7 +36,8 @@ extension ProxyExchange {
 
     func respond(with redirect: Redirect, match: RouteTable.Match, _ exchange: ServerExchange, _ snapshot: GatewaySnapshot) {
         let answer = home.localAnswer
-        guard redirect.write(into: answer, for: exchange.head, match, isSecure: facts.identity?.isSecure ?? exchange.info.isTLS) else {
+        guard redirect.write(into: answer, for: exchange.head, match, isSecure: facts.identity?.isSecure ?? exchange.info.isTLS)
+        else {
             refuse(.requestHost, detail: "the host cannot stand in a Location")
             return
         }

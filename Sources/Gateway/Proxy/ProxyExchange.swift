@@ -56,7 +56,9 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     }
 
     /// A request that was refused before it was one.
-    func startRefused(_ exchange: ServerExchange, listener: ListenerPlan, snapshot: GatewaySnapshot, reason: Reason, detail: StaticString) {
+    func startRefused(
+        _ exchange: ServerExchange, listener: ListenerPlan, snapshot: GatewaySnapshot, reason: Reason, detail: StaticString
+    ) {
         self.exchange = exchange
         self.listener = listener
         self.snapshot = snapshot
@@ -95,7 +97,8 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         }
     }
 
-    private func take(_ match: RouteTable.Match, _ exchange: ServerExchange, _ listener: ListenerPlan, _ snapshot: GatewaySnapshot) {
+    private func take(_ match: RouteTable.Match, _ exchange: ServerExchange, _ listener: ListenerPlan, _ snapshot: GatewaySnapshot)
+    {
         let route = snapshot.routes[match.route]
         self.route = route
         switch route.action {
@@ -143,7 +146,9 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     private func bodyTooLarge() {
         guard let exchange else { return }
         if isUpstream { guarded.cancel(.requestBodyTooLarge) }
-        if exchange.hasResponded { end(aborting: .requestBodyTooLarge) } else {
+        if exchange.hasResponded {
+            end(aborting: .requestBodyTooLarge)
+        } else {
             refuse(.requestBodyTooLarge, detail: "the body is longer than limits.body_bytes")
         }
     }

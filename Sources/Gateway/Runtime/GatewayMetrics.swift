@@ -49,7 +49,8 @@ struct ListenerMetrics: Sendable {
         resumed = registry.counter("holdfast_tls_resumed_total", help: "TLS handshakes that resumed a session.", labels: labels)
         handshakeFailures = registry.counter(
             "holdfast_tls_handshake_failures_total", help: "TLS handshakes that failed or timed out.", labels: labels)
-        bytesIn = registry.counter("holdfast_client_bytes_received_total", help: "Bytes read from clients' sockets.", labels: labels)
+        bytesIn = registry.counter(
+            "holdfast_client_bytes_received_total", help: "Bytes read from clients' sockets.", labels: labels)
         bytesOut = registry.counter("holdfast_client_bytes_sent_total", help: "Bytes written to clients' sockets.", labels: labels)
     }
 }

@@ -65,12 +65,15 @@ public final class GatewayServer {
         }
         // One after the other, so that a port of 0 becomes one number and a taken address one complaint.
         for gateway in gateways {
-            if let error = run(on: gateway, { gateway -> NetworkError? in
-                do throws(NetworkError) {
-                    try gateway.open()
-                    return nil
-                } catch { return error }
-            }) {
+            if let error = run(
+                on: gateway,
+                { gateway -> NetworkError? in
+                    do throws(NetworkError) {
+                        try gateway.open()
+                        return nil
+                    } catch { return error }
+                })
+            {
                 stop()
                 throw GatewayError("\(error)")
             }
@@ -95,7 +98,8 @@ public final class GatewayServer {
             log.warning("reload", "the access log's destination changes only at a restart")
         }
         var compiler = SnapshotCompiler(
-            next, registry: registry, ticketKeys: ticketKeys, now: run(on: gateways[0]) { $0.reactor.now }, wallTime: nil, draw: draw,
+            next, registry: registry, ticketKeys: ticketKeys, now: run(on: gateways[0]) { $0.reactor.now }, wallTime: nil,
+            draw: draw,
             previous: snapshot)
         let fresh = try compiler.compile()
         let old = snapshot
@@ -146,7 +150,8 @@ public final class GatewayServer {
 
     /// Runs `body` on the gateway's reactor and waits for it. Not from a reactor.
     @discardableResult
-    package func run<Result>(on gateway: Confined<GatewayReactor>, _ body: @escaping @Sendable (GatewayReactor) -> Result) -> Result {
+    package func run<Result>(on gateway: Confined<GatewayReactor>, _ body: @escaping @Sendable (GatewayReactor) -> Result) -> Result
+    {
         let latch = Latch()
         let slot = ResultSlot<Result>()
         gateway.reactor.post {

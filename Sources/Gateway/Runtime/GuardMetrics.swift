@@ -17,7 +17,9 @@ enum GuardMetrics {
         func counter(_ name: String, _ help: String, _ read: @escaping @Sendable (GuardSnapshot) -> UInt64) {
             registry.counter(name, help: help, labels: labels) { read(guardian.snapshot()) }
         }
-        gauge("holdfast_breaker_state", "0 closed, 1 open, 2 half-open, 3 forced open, 4 forced closed, 5 disabled.") { $0.stateNumber }
+        gauge("holdfast_breaker_state", "0 closed, 1 open, 2 half-open, 3 forced open, 4 forced closed, 5 disabled.") {
+            $0.stateNumber
+        }
         gauge("holdfast_bulkhead_permits", "Permits there are.") { Double($0.permits) }
         gauge("holdfast_bulkhead_permits_in_use", "Permits in use.") { Double($0.permitsInUse) }
         gauge("holdfast_bulkhead_queue", "Requests that wait for a permit.") { Double($0.queued) }

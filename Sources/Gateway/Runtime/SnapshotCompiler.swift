@@ -57,11 +57,14 @@ struct SnapshotCompiler {
         var table: RouteTable?
         do throws(RouteComplaints) { table = try RouteTable(rules) } catch {
             for complaint in error.complaints {
-                complaints.append("route \(routes.indices.contains(complaint.rule) ? routes[complaint.rule].name : "?"): \(complaint.message)")
+                complaints.append(
+                    "route \(routes.indices.contains(complaint.rule) ? routes[complaint.rule].name : "?"): \(complaint.message)")
             }
         }
         var via: ViaField?
-        do throws(PatternError) { via = try ViaField(pseudonym: configuration.serverName) } catch { complaints.append(error.message) }
+        do throws(PatternError) { via = try ViaField(pseudonym: configuration.serverName) } catch {
+            complaints.append(error.message)
+        }
         guard let table, let via, complaints.isEmpty else { throw GatewayError(complaints) }
 
         let limits = configuration.limits
@@ -291,7 +294,8 @@ struct SnapshotCompiler {
         _ route: Configuration.Route, upstreams: [UpstreamCluster], into plans: inout [RoutePlan], rules: inout [RouteTable.Rule]
     ) {
         let path = route.match.path?.description ?? "/*"
-        let hosts: [String?] = route.match.hosts.isEmpty
+        let hosts: [String?] =
+            route.match.hosts.isEmpty
             ? [nil]
             : route.match.hosts.map { host in
                 switch host {
