@@ -23,7 +23,6 @@ struct EdgeModelTests {
         #expect(edge.trustedNetworks == [try #require(IPNetwork("10.0.0.0/8")), try #require(IPNetwork("fd00::/8"))])
         #expect(edge.admin == .ip(IPAddress(127, 0, 0, 1), port: 9901))
         #expect(edge.drain == .seconds(30))
-        #expect(edge.requestID.header == "x-request-id")
         #expect(edge.requestID.keep == .trusted)
         #expect(edge.requestID.answer)
         #expect(edge.accessLog == Configuration.AccessLog())

@@ -27,7 +27,7 @@ extension Configuration {
                     "Peers whose `Forwarded`, `X-Forwarded-*` and request id are believed, such as the load balancer in front."),
                 Field(
                     "request_id", \.requestID, RequestID.table.kind(RequestID()),
-                    "The name under which one request is known in every log."),
+                    "The name under which one request is known in every log: the field `x-request-id`."),
                 Field("admin", \.admin, Kind.listening.orOff(), "Where metrics and health are served. Not for the public."),
                 Field("access_log", \.accessLog, AccessLog.table.kind(AccessLog()).orOff(), "One line a request."),
                 Field("limits", \.limits, Limits.table.kind(Limits()), "How much of anything a peer may ask for."),
@@ -46,9 +46,8 @@ extension Configuration {
 extension Configuration.RequestID {
     static var table: Table<Self> {
         Table(
-            name: "Request id", documentation: "The name under which one request is known in every log.",
+            name: "Request id", documentation: "The name under which one request is known in every log: the field `x-request-id`.",
             fields: [
-                Field("header", \.header, .fieldName, "The field that carries it."),
                 Field(
                     "keep", \.keep, .choice,
                     "Whose id is kept: anybody's (if it is 1 to 128 visible ASCII characters), that of a peer in `trusted_networks`, or nobody's."

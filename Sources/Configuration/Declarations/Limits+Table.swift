@@ -41,7 +41,7 @@ extension Configuration.Limits {
                 "Longest silence inside a request body while the gateway is reading."),
             Field(
                 "body_minimum_rate", \.bodyMinimumBytesPerSecond, .sizePerSecond(0...1 << 30),
-                "What a request body must reach on average once it is older than `body_idle_timeout`; time in which the gateway does not read is not counted."
+                "What a request body must reach on average once it is older than `body_idle_timeout`; time in which it has not been read on is not counted. 0 asks for nothing."
             ),
             Field(
                 "write_timeout", \.writeTimeout, .duration(patience),
@@ -52,13 +52,13 @@ extension Configuration.Limits {
     private static var connections: [Field<Self>] {
         [
             Field("connections", \.connections, .integer(1...10_000_000), "Client connections at once, over all listeners."),
-            Field("handshakes", \.handshakes, .integer(1...100_000), "TLS handshakes under way at once; further connections wait."),
+            Field(
+                "handshakes", \.handshakes, .integer(1...100_000),
+                "TLS handshakes under way at once on a listener; further connections wait unaccepted. The reactors divide it, each has at least 1."
+            ),
             Field(
                 "requests_per_connection", \.requestsPerConnection, Kind.integer(1...1_000_000_000).orOff(),
                 "Requests on one client connection before it is closed in good order."),
-            Field(
-                "pipelined_requests", \.pipelinedRequests, .integer(1...10_000),
-                "Requests that an HTTP/1 client may send ahead of their answers before it is not read on."),
             Field("keep_alive_timeout", \.keepAliveTimeout, .duration(patience), "Life of a client connection without a request."),
             Field(
                 "connection_max_age", \.connectionMaximumAge, Kind.duration(.seconds(1) ... .seconds(7 * 86_400)).orOff(),

@@ -23,7 +23,7 @@ extension Configuration.Listener {
                     }, required: true, "Where it listens: one socket a reactor, so that the kernel spreads the connections."),
                 Field(
                     "tls", \.tls, Configuration.ListenerTLS.table.kind(Configuration.ListenerTLS()).optional(none: "none"),
-                    "How it speaks TLS. Without it: HTTP/1.1 in clear."),
+                    "How it speaks TLS. Without it: HTTP/1.1, and HTTP/2 with prior knowledge, in clear."),
                 Field("http2", \.http2, Configuration.HTTP2.table.kind(Configuration.HTTP2()), "What HTTP/2 clients are told."),
                 Field(
                     "forwarded", \.forwarded, Configuration.Forwarded.table.kind(Configuration.Forwarded()),
@@ -110,7 +110,7 @@ extension Configuration.ListenerTLS {
                     "OpenSSL's names of the groups for key exchange, preferred first."),
                 Field(
                     "ticket_rotation", \.ticketRotation, Kind.duration(.seconds(60) ... .seconds(7 * 86_400)).orOff(),
-                    "Age at which a new key for session tickets is made; the one before it still opens them. `off`: no tickets."),
+                    "Age at which a new key for session tickets is made; the one before it still opens them. The listeners share their keys, so that the shortest age counts; it is looked at once a minute. `off`: no tickets."),
                 Field(
                     "handshake_timeout", \.handshakeTimeout, .duration(.milliseconds(100) ... .seconds(60)),
                     "From the accepted connection to the finished handshake."),

@@ -20,19 +20,18 @@ extension Configuration {
         public var chunkExtensionBytes = 16_384
         /// Client connections at once over all listeners, 1 to 10,000,000. Default 10,000.
         public var connections = 10_000
-        /// TLS handshakes under way at once, 1 to 100,000; further connections wait unaccepted. Default 1,000.
+        /// TLS handshakes under way at once, 1 to 100,000; further connections wait unaccepted. Each listener's socket on each of the
+        /// reactors has an equal part, at least 1. Default 1,000.
         public var handshakes = 1_000
         /// Requests on one client connection before it is closed in good order, 1 to 1,000,000,000. Default `off`: its
         /// age already bounds it.
         public var requestsPerConnection: Int?
-        /// Requests an HTTP/1 client may send ahead of their answers, 1 to 10,000; beyond it is not read on. Default 100.
-        public var pipelinedRequests = 100
         /// First octet of a head to its end, 100 ms to 5 min. Default 10 s (semantics, section 4).
         public var headerTimeout: Duration = .seconds(10)
         /// Longest silence inside a request body, 100 ms to 1 h. Default 10 s.
         public var bodyIdleTimeout: Duration = .seconds(10)
         /// Octets a second that a request body must reach on average once it is older than `bodyIdleTimeout`, while the gateway is
-        /// reading. 0 to 1 GiB. Default 500.
+        /// waiting for it. 0 to 1 GiB, 0 asks for nothing. Default 500.
         public var bodyMinimumBytesPerSecond = 500
         /// Longest time for which a client takes nothing of what is ready for it, 100 ms to 1 h. Default 30 s.
         public var writeTimeout: Duration = .seconds(30)

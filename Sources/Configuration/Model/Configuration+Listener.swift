@@ -8,7 +8,7 @@ extension Configuration {
         public var name: String
         /// Unique among listeners. Port 0 lets the kernel choose.
         public var address: Address
-        /// `nil`: clear HTTP/1.1.
+        /// `nil`: in clear, HTTP/1.1 and HTTP/2 with prior knowledge (RFC 9113 §3.3).
         public var tls: ListenerTLS?
         public var http2 = HTTP2()
         public var forwarded = Forwarded()
@@ -75,7 +75,7 @@ extension Configuration {
         /// OpenSSL's names of the groups for key exchange, in the order of preference. Empty: X25519, then P-256, P-384.
         public var curves: [String] = []
         /// Age at which a new key for session tickets is made, 1 min to 7 d; the one before it still opens tickets.
-        /// `nil` is `off`: no tickets. Default 12 h.
+        /// `nil` is `off`: no tickets. The listeners share their keys, so that the shortest age counts. Default 12 h.
         public var ticketRotation: Duration? = .seconds(12 * 3600)
         /// From the accepted connection to the finished handshake, 100 ms to 1 min. Default 5 s (semantics, section 4).
         public var handshakeTimeout: Duration = .seconds(5)

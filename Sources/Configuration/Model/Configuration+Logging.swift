@@ -28,7 +28,7 @@ extension Configuration {
         public init() {}
     }
 
-    /// The name under which one request is known in every log.
+    /// The name under which one request is known in every log: the field `x-request-id`.
     public struct RequestID: Equatable, Sendable {
         /// Whose request id is kept.
         public enum Keep: String, CaseIterable, Sendable {
@@ -40,8 +40,6 @@ extension Configuration {
             case never
         }
 
-        /// The field's name in lower case. Default `x-request-id`.
-        public var header = "x-request-id"
         /// Default `always`.
         public var keep = Keep.always
         /// Whether the answer carries it too. Default true: a client can quote it in a complaint.
