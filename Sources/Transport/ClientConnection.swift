@@ -51,6 +51,8 @@ package final class ClientConnection: ConnectionHandler {
     package private(set) var http2: HTTP2Client?
     /// Exchanges begun.
     package internal(set) var exchanges: UInt64 = 0
+    /// After this it takes no further exchange.
+    package var expiresAt = Instant.never
     /// When it was last free of exchanges.
     package var idleSince = Instant.origin
     /// No new exchange may begin on it.

@@ -129,10 +129,7 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
         info.service.handle(exchange)
     }
 
-    private var isTooOld: Bool {
-        guard let age = info.settings.maximumAge else { return false }
-        return now >= connection.openedAt.advanced(by: age)
-    }
+    private var isTooOld: Bool { now >= info.expiresAt }
 
     private func requestCompleted() {
         requestEnded = true

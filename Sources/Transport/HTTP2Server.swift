@@ -98,10 +98,7 @@ package final class HTTP2Server: ConnectionHandler, TimerOwner, HTTP2SessionHand
     /// An exchange began: the limits of a connection's life are looked at here, once each.
     func exchangeBegan() {
         info.exchanges += 1
-        let age = info.settings.maximumAge
-        if info.exchanges >= info.settings.requestsPerConnection
-            || (age.map { now >= connection.openedAt.advanced(by: $0) } ?? false)
-        {
+        if info.exchanges >= info.settings.requestsPerConnection || now >= info.expiresAt {
             if !info.isDraining { drain() }
         }
     }

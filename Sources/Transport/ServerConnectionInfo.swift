@@ -1,7 +1,7 @@
 // Holdfast
 // SPDX-License-Identifier: Apache-2.0
 
-import Core
+package import Core
 package import HTTP
 import TLS
 package import Reactor
@@ -11,6 +11,8 @@ package final class ServerConnectionInfo {
     package let connection: Connection
     package let settings: ServerSettings
     package let service: any RequestService
+    /// After this it is closed in good order.
+    package let expiresAt: Instant
     /// Exchanges begun on this connection.
     package internal(set) var exchanges: UInt64 = 0
     /// Whether the connection should end after the exchanges under way.
@@ -28,6 +30,7 @@ package final class ServerConnectionInfo {
     init(connection: Connection, settings: ServerSettings, service: any RequestService) {
         self.connection = connection
         self.settings = settings
+        expiresAt = connection.context.expiry(after: settings.maximumAge)
         self.service = service
     }
 }
@@ -44,7 +47,7 @@ package final class ServerSettings: Sendable {
     package let idleTimeout: Duration
     /// Exchanges of one connection; then it is closed, gracefully.
     package let requestsPerConnection: UInt64
-    /// After this the connection is closed, gracefully.
+    /// After this, give or take 10 %, the connection is closed, gracefully.
     package let maximumAge: Duration?
 
     package init(

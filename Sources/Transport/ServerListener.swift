@@ -27,9 +27,11 @@ package final class ServerListener: Listener {
         self.connectionSettings = connectionSettings
         self.service = service
         try super.init(on: address, reactor: context.reactor, options: options)
+        context.handshakes.join(self)
     }
 
     package var connectionCount: Int { open.count }
+    var speaksTLS: Bool { tls != nil }
 
     /// New certificates and limits for connections accepted from now on.
     package func reconfigure(tls: ServerTLSContext?, settings: ServerSettings, connectionSettings: Connection.Settings) {
@@ -48,12 +50,18 @@ package final class ServerListener: Listener {
         let connection = Connection(
             accepted: descriptor, peer: peer, context: context, tls: engine, settings: connectionSettings, handler: server)
         server.opened(connection)
+        if connection.state == .handshaking { server.handshakeBegan(context.handshakes) }
         open[ObjectIdentifier(server)] = server
         service.connectionOpened(connection)
         if connection.isOpen { server.begin() }
     }
 
     func closed(_ server: ServerConnection) { open[ObjectIdentifier(server)] = nil }
+
+    package override func close() {
+        context.handshakes.leave(self)
+        super.close()
+    }
 
     /// Accepts no more; connections end as soon as their exchanges do (HTTP/2: GOAWAY in two steps, RFC 9113 §6.8).
     package func drain() {
@@ -78,6 +86,8 @@ package final class ServerConnection: ConnectionHandler {
     private var http1: HTTP1Server?
     private var http2: HTTP2Server?
     private var isDraining = false
+    /// Set while the handshake is under way.
+    private var handshakes: HandshakeGate?
 
     init(listener: ServerListener, settings: ServerSettings, service: any RequestService) {
         self.listener = listener
@@ -87,6 +97,13 @@ package final class ServerConnection: ConnectionHandler {
     }
 
     func opened(_ connection: Connection) { self.connection = connection }
+
+    func handshakeBegan(_ gate: HandshakeGate) {
+        handshakes = gate
+        gate.began()
+    }
+
+    private func handshakeEnded() { handshakes.take()?.ended() }
 
     package override func established(_ connection: Connection) {
         // In clear this comes from within `Connection.init`; `begin` follows.
@@ -99,6 +116,7 @@ package final class ServerConnection: ConnectionHandler {
         info.owner = self
         info.isDraining = isDraining
         self.info = info
+        handshakeEnded()
         service.connectionEstablished(connection)
         if connection.tls?.negotiatedProtocol == .http2 {
             speakHTTP2(info, connection)
@@ -132,6 +150,7 @@ package final class ServerConnection: ConnectionHandler {
 
     /// The connection failed before a protocol was chosen.
     package override func failed(_ failure: ConnectionFailure) {
+        handshakeEnded()
         if let connection { service.connectionFailed(connection, failure) }
     }
 
@@ -140,6 +159,7 @@ package final class ServerConnection: ConnectionHandler {
     func closedByProtocol() {
         guard let connection else { return }
         self.connection = nil
+        handshakeEnded()
         info?.owner = nil
         info = nil
         http1 = nil

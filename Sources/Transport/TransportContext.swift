@@ -1,7 +1,7 @@
 // Holdfast
 // SPDX-License-Identifier: Apache-2.0
 
-import Core
+package import Core
 package import Reactor
 
 /// What all connections of one reactor share: its read and cipher buffers, so that an idle connection owns none.
@@ -24,5 +24,19 @@ package final class TransportContext {
     /// Connections of this reactor that are open, accepted ones and our own.
     package internal(set) var openConnections = 0
 
+    package let handshakes = HandshakeGate()
+    private var agesDrawn: UInt64 = 0
+
     package init(reactor: Reactor) { self.reactor = reactor }
+
+    /// When a connection that begins now is old: `age` from now give or take 10 %, drawn once a connection, so that those
+    /// which came together do not all come back together.
+    package func expiry(after age: Duration?) -> Instant {
+        guard let age else { return .never }
+        agesDrawn &+= 1
+        let share = 0.9 + 0.2 * reactor.draw.unit(request: UInt64(reactor.index) << 48 | agesDrawn, .connectionAge)
+        // A year is far beyond the configuration's limit and far below what a `Double` counts wrong.
+        let nanoseconds = min(max(age.wholeNanoseconds, 0), 31_536_000_000_000_000)
+        return reactor.now.advanced(byNanoseconds: Int64(Double(nanoseconds) * share))
+    }
 }

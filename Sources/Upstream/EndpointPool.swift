@@ -18,7 +18,7 @@ package struct PoolSettings: Sendable, Equatable {
     package var idleTimeout: Duration = .seconds(60)
     /// Exchanges of one connection. Default: no limit.
     package var maximumExchanges = UInt64.max
-    /// A connection is not used again after this. Default 10 min.
+    /// A connection is not used again after this, give or take 10 %. Default 10 min.
     package var maximumAge: Duration? = .seconds(600)
     package var connectTimeout: Duration = .seconds(1)
     package var tlsTimeout: Duration = .seconds(2)
@@ -119,8 +119,7 @@ package final class EndpointPool: ClientConnectionOwner, TimerOwner {
     }
 
     private func isTooOld(_ client: ClientConnection) -> Bool {
-        guard let age = settings.maximumAge, let opened = client.connection?.openedAt else { return false }
-        return context.reactor.now >= opened.advanced(by: age)
+        context.reactor.now >= client.expiresAt
     }
 
     private func connectIfNeeded() {
@@ -141,6 +140,7 @@ package final class EndpointPool: ClientConnectionOwner, TimerOwner {
             let client = ClientConnection(
                 connecting: descriptor, peer: endpoint.address, context: context, tls: engine, timeouts: timeouts,
                 settings: clientSettings, owner: self)
+            client.expiresAt = context.expiry(after: settings.maximumAge)
             all[ObjectIdentifier(client)] = client
             connecting.append(client)
             return true

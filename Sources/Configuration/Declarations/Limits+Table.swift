@@ -54,7 +54,7 @@ extension Configuration.Limits {
             Field("connections", \.connections, .integer(1...10_000_000), "Client connections at once, over all listeners."),
             Field(
                 "handshakes", \.handshakes, .integer(1...100_000),
-                "TLS handshakes under way at once on a listener; further connections wait unaccepted. The reactors divide it, each has at least 1."
+                "TLS handshakes under way at once, over all listeners; further connections wait unaccepted. Each reactor has an equal part, at least 1."
             ),
             Field(
                 "requests_per_connection", \.requestsPerConnection, Kind.integer(1...1_000_000_000).orOff(),

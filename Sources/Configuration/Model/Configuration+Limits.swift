@@ -20,8 +20,8 @@ extension Configuration {
         public var chunkExtensionBytes = 16_384
         /// Client connections at once over all listeners, 1 to 10,000,000. Default 10,000.
         public var connections = 10_000
-        /// TLS handshakes under way at once, 1 to 100,000; further connections wait unaccepted. Each listener's socket on each of the
-        /// reactors has an equal part, at least 1. Default 1,000.
+        /// TLS handshakes under way at once, 1 to 100,000; further connections wait unaccepted. Each reactor has an
+        /// equal part, at least 1. Default 1,000.
         public var handshakes = 1_000
         /// Requests on one client connection before it is closed in good order, 1 to 1,000,000,000. Default `off`: its
         /// age already bounds it.

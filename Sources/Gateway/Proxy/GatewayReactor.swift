@@ -16,6 +16,8 @@ package final class GatewayReactor {
     package let reactor: Reactor
     package let context: TransportContext
     let shard: Int
+    /// How many reactors share the limits that each keeps for itself.
+    private let reactors: Int
     let connections: ConnectionCount
     private(set) var snapshot: GatewaySnapshot
     private(set) var exchangesUnderWay = 0
@@ -39,9 +41,11 @@ package final class GatewayReactor {
     private var access: AccessLog?
 
     init(
-        context: TransportContext, shard: Int, snapshot: GatewaySnapshot, connections: ConnectionCount, accessLane: LogLane?
+        context: TransportContext, shard: Int, of reactors: Int = 1, snapshot: GatewaySnapshot, connections: ConnectionCount,
+        accessLane: LogLane?
     ) {
         reactor = context.reactor
+        self.reactors = reactors
         self.context = context
         self.shard = shard
         self.snapshot = snapshot
@@ -49,7 +53,10 @@ package final class GatewayReactor {
         self.accessLane = accessLane
         pools = snapshot.upstreams.map { UpstreamPools(cluster: $0, context: context) }
         openAccessLog()
+        divideLimits()
     }
+
+    private func divideLimits() { context.handshakes.limit = max(1, snapshot.handshakeLimit / reactors) }
 
     private func openAccessLog() {
         access =
@@ -150,6 +157,7 @@ package final class GatewayReactor {
         }
         for old in before where !pools.contains(where: { $0.shares(old) }) { old.drain() }
         openAccessLog()
+        divideLimits()
     }
 
     // MARK: Draining

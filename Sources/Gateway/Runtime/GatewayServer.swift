@@ -59,8 +59,8 @@ public final class GatewayServer {
     public func start() throws {
         for reactor in group.reactors {
             let gateway = GatewayReactor(
-                context: TransportContext(reactor: reactor), shard: reactor.index, snapshot: snapshot, connections: connections,
-                accessLane: accessSink?.lane(shard: reactor.index))
+                context: TransportContext(reactor: reactor), shard: reactor.index, of: group.reactors.count, snapshot: snapshot,
+                connections: connections, accessLane: accessSink?.lane(shard: reactor.index))
             gateways.append(Confined(gateway, to: reactor))
         }
         // One after the other, so that a port of 0 becomes one number and a taken address one complaint.

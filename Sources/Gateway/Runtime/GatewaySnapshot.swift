@@ -25,6 +25,8 @@ package final class GatewaySnapshot: Sendable {
     let writeTimeout: Duration
     let drainTimeout: Duration
     let connectionLimit: Int
+    /// Of all reactors together.
+    let handshakeLimit: Int
     let metrics: RequestMetrics
     /// `nil`: no access log.
     let accessLog: AccessLogPlan?
@@ -32,7 +34,7 @@ package final class GatewaySnapshot: Sendable {
     init(
         listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster], via: ViaField,
         requestID: RequestIDPlan, emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyTimeout: Duration,
-        writeTimeout: Duration, drainTimeout: Duration, connectionLimit: Int, metrics: RequestMetrics,
+        writeTimeout: Duration, drainTimeout: Duration, connectionLimit: Int, handshakeLimit: Int, metrics: RequestMetrics,
         accessLog: AccessLogPlan?
     ) {
         self.listeners = listeners
@@ -47,6 +49,7 @@ package final class GatewaySnapshot: Sendable {
         self.writeTimeout = writeTimeout
         self.drainTimeout = drainTimeout
         self.connectionLimit = connectionLimit
+        self.handshakeLimit = handshakeLimit
         self.metrics = metrics
         self.accessLog = accessLog
     }

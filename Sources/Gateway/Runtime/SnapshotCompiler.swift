@@ -72,6 +72,7 @@ struct SnapshotCompiler {
             listeners: listeners, table: table, routes: routes, upstreams: upstreams, via: via, requestID: requestID,
             emptySegments: .merge, bodyLimit: limits.bodyBytes.map { UInt64($0) } ?? .max, bodyTimeout: limits.bodyIdleTimeout,
             writeTimeout: limits.writeTimeout, drainTimeout: configuration.drain, connectionLimit: limits.connections,
+            handshakeLimit: limits.handshakes,
             metrics: RequestMetrics(registry: registry, upstreams: upstreams.map(\.name)), accessLog: accessLog)
     }
 
