@@ -298,6 +298,7 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
     }
 
     var isCongested: Bool { connection.isCongested }
+    var queuedBytes: Int { connection.queuedBytes }
 
     package override func drained() { exchange.handler?.responseDrained() }
 

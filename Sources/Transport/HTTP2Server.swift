@@ -257,6 +257,7 @@ package final class HTTP2ServerStream: HTTP2StreamHandler {
     }
 
     var isCongested: Bool { stream.outbound.count >= Connection.highWater }
+    var queuedBytes: Int { stream.outbound.count }
 
     func consumed(_ n: Int) {
         server.session.consumed(stream, bytes: n)

@@ -166,6 +166,15 @@ package final class ServerExchange {
         }
     }
 
+    /// Bytes of the response's body that are no longer queued here; framing makes it inexact, but it moves when the client takes some.
+    package var bodyBytesTaken: UInt64 {
+        switch wire {
+        case .http1(let server): bodyBytesSent &- UInt64(server.queuedBytes)
+        case .http2(let stream): bodyBytesSent &- UInt64(stream.queuedBytes)
+        case .gone: bodyBytesSent
+        }
+    }
+
     /// The handler is done with `n` bytes of the request's body: the client may send as many more.
     package func consumed(_ n: Int) {
         guard n > 0 else { return }

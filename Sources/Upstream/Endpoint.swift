@@ -10,15 +10,18 @@ package final class Endpoint: Sendable {
     package let address: SocketAddress
     /// As the configuration spells it: for logs, metrics and the Host field.
     package let label: String
-    /// The label without its port: what TLS verifies unless the configuration names another.
+    /// The label without its port: what TLS verifies unless the configuration names another. A Unix socket is `localhost`.
     package let hostName: String
+    /// What Host or `:authority` says of an upstream that is to see its own name and has none.
+    let authority: [UInt8]
     package let weight: Int
     private let underWay = Atomic<Int>(0)
 
     package init(address: SocketAddress, label: String, weight: Int) {
         self.address = address
         self.label = label
-        let host = label.lastIndex(of: ":").map { String(label[..<$0]) } ?? label
+        let host = address.isUnix ? "localhost" : label.lastIndex(of: ":").map { String(label[..<$0]) } ?? label
+        authority = Array((address.isUnix ? host : label).utf8)
         hostName = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
         self.weight = weight
     }

@@ -305,6 +305,10 @@ package final class GuardedExchange {
     func deliverRequest() {
         guard let exchange, let head else { return }
         let sendsBody = hasBody
+        if let authorities = pools?.cluster.authorities {
+            let name = authorities[endpointIndex]
+            head.authority = head.fields.store(name.span)
+        }
         exchange.send(head, endStream: !sendsBody)
         if sendsBody {
             if !body.isEmpty {

@@ -24,6 +24,8 @@ package final class UpstreamCluster: Sendable {
     package let tls: ClientTLSContext?
     package let serverName: String
     package let hostField: HostField
+    /// By position of the endpoint, where the upstream sees its own name.
+    let authorities: [[UInt8]]?
     /// What makes a connection of one cluster usable by another after a reload.
     package let identity: String
 
@@ -54,6 +56,11 @@ package final class UpstreamCluster: Sendable {
         self.tls = tls
         self.serverName = serverName
         self.hostField = hostField
+        authorities =
+            switch hostField {
+            case .preserve: nil
+            case .upstream: endpoints.map { serverName.isEmpty ? $0.authority : Array(serverName.utf8) }
+            }
         self.identity = identity
     }
 }

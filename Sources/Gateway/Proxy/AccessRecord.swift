@@ -31,7 +31,7 @@ enum AccessRecord {
         } else if !head.methodText.isEmpty {
             head.withBytes(head.methodText) { log.field(.method, $0) }
         }
-        if !head.authority.isEmpty { head.withBytes(head.authority) { log.field(.host, $0) } }
+        if !facts.authority.isEmpty { head.withBytes(facts.authority) { log.field(.host, $0) } }
         if !facts.path.isEmpty { writeTarget(facts.path, head, to: &log) }
         log.field(.status, facts.status)
         if let reason = facts.reason { log.field(.reason, reason) }

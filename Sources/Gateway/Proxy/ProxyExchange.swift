@@ -20,7 +20,8 @@ import Upstream
 final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     let home: GatewayReactor
     private(set) lazy var guarded = GuardedExchange(reactor: home.reactor, client: self)
-    private lazy var timer = Timer(owner: self)
+    private lazy var bodyTimer = Timer(owner: self)
+    private lazy var clientTimer = Timer(owner: self)
 
     // The request under way.
     var exchange: ServerExchange?
@@ -32,8 +33,9 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     private var isUpstream = false
     /// Response bytes that the client's side holds and the upstream has no credit for yet.
     private var heldCredit = 0
-    /// Request bytes the client was not given credit for yet.
-    private var awaitsBody = false
+    private var pace = BodyPace()
+    /// What the client had taken of the answer when it was last looked at.
+    private var takenByClient: UInt64 = 0
 
     init(home: GatewayReactor) {
         self.home = home
@@ -50,8 +52,12 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         isUpstream = false
         route = nil
         facts = RequestFacts(exchange, home: home)
-        awaitsBody = exchange.head.framing != .none
-        if awaitsBody { armBodyTimer() }
+        pace = BodyPace()
+        if exchange.head.framing != .none {
+            pace.bodyBegins()
+            // One that waits to be told to go on is not slow.
+            if !exchange.head.expectsContinue { waitForBody() }
+        }
         admit(exchange, listener, snapshot)
     }
 
@@ -65,7 +71,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         exchange.handler = self
         heldCredit = 0
         isUpstream = false
-        awaitsBody = false
+        pace = BodyPace()
         route = nil
         facts = RequestFacts(exchange, home: home)
         refuse(reason, detail: detail)
@@ -130,16 +136,20 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     }
 
     func requestBody(_ bytes: Span<UInt8>) {
-        guard let exchange else { return }
-        armBodyTimer()
-        if exchange.bodyBytesReceived > snapshot?.bodyLimit ?? .max {
+        guard let exchange, let snapshot else { return }
+        pace.received(bytes.count, now: home.reactor.now)
+        if exchange.bodyBytesReceived > snapshot.bodyLimit {
             bodyTooLarge()
+            return
+        }
+        if pace.isTooSlow(total: exchange.bodyBytesReceived, snapshot.bodyLimits) {
+            clientIsSlow()
             return
         }
         if isUpstream && guarded.isRunning {
             guarded.write(bytes)
         } else {
-            exchange.consumed(bytes.count)
+            giveCredit(bytes.count)
         }
     }
 
@@ -154,8 +164,8 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     }
 
     func requestEnded() {
-        awaitsBody = false
-        timer.cancel()
+        pace.bodyEnded()
+        bodyTimer.cancel()
         guard let exchange, isUpstream, guarded.isRunning else { return }
         exchange.withTrailers { guarded.finishRequest(trailers: $0) }
     }
@@ -173,7 +183,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     }
 
     func responseDrained() {
-        timer.cancel()
+        clientTimer.cancel()
         guard heldCredit > 0 else { return }
         let n = heldCredit
         heldCredit = 0
@@ -183,9 +193,12 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
 
     // MARK: GuardedExchangeClient
 
-    func upstreamReady() { exchange?.sendContinue() }
+    func upstreamReady() {
+        exchange?.sendContinue()
+        waitForBody()
+    }
 
-    func upstreamTookBody(_ n: Int) { exchange?.consumed(n) }
+    func upstreamTookBody(_ n: Int) { giveCredit(n) }
 
     func upstreamInformed(_ head: ResponseHead) {
         head.stripConnectionFields()
@@ -253,7 +266,8 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     }
 
     private func release() {
-        timer.cancel()
+        bodyTimer.cancel()
+        clientTimer.cancel()
         exchange?.handler = nil
         exchange = nil
         listener = nil
@@ -266,19 +280,39 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
 // MARK: Time
 
 extension ProxyExchange: TimerOwner {
-    /// The client's silence inside its body (semantics, section 4: `client.slow`).
-    func armBodyTimer() {
-        guard awaitsBody, let snapshot else { return }
-        home.reactor.schedule(timer, at: home.reactor.now.advanced(by: snapshot.bodyTimeout))
+    /// The client has leave to send: from now on its silence is its own (semantics, section 4: `client.slow`).
+    private func waitForBody() {
+        guard let snapshot else { return }
+        let now = home.reactor.now
+        if pace.waits(from: now) {
+            home.reactor.schedule(bodyTimer, at: now.advanced(byNanoseconds: snapshot.bodyLimits.idleNanoseconds))
+        }
+    }
+
+    private func giveCredit(_ n: Int) {
+        pace.credited(n)
+        exchange?.consumed(n)
+        waitForBody()
     }
 
     /// The client's silence while our answer waits for it.
     func armClientTimer() {
-        guard let snapshot else { return }
-        home.reactor.schedule(timer, at: home.reactor.now.advanced(by: snapshot.writeTimeout))
+        guard let exchange, let snapshot else { return }
+        takenByClient = exchange.bodyBytesTaken
+        home.reactor.schedule(clientTimer, at: home.reactor.now.advanced(by: snapshot.writeTimeout))
     }
 
     func timerFired(_ timer: Timer, now: Instant) {
+        guard let exchange else { return }
+        if timer === clientTimer {
+            // Slow is allowed: what it must not do is take nothing at all.
+            if exchange.bodyBytesTaken != takenByClient { armClientTimer() } else { clientIsSlow() }
+        } else if pace.isWaiting {
+            clientIsSlow()
+        }
+    }
+
+    private func clientIsSlow() {
         guard let exchange else { return }
         if isUpstream { guarded.cancel(.clientSlow) }
         if exchange.hasResponded {

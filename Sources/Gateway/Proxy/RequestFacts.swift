@@ -15,6 +15,7 @@ struct RequestFacts {
     /// In the head's arena.
     var id = Slice.empty
     var path = Slice.empty
+    var authority = Slice.empty
     var identity: ClientIdentity?
     var status = 0
     var reason: Reason?
@@ -27,6 +28,7 @@ struct RequestFacts {
         key = home.nextKey()
         startedAt = exchange.startedAt
         path = exchange.head.path
+        authority = exchange.head.authority
     }
 }
 

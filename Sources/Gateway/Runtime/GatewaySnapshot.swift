@@ -21,7 +21,7 @@ package final class GatewaySnapshot: Sendable {
     let requestID: RequestIDPlan
     let emptySegments: RequestPath.EmptySegments
     let bodyLimit: UInt64
-    let bodyTimeout: Duration
+    let bodyLimits: BodyLimits
     let writeTimeout: Duration
     let drainTimeout: Duration
     let connectionLimit: Int
@@ -33,7 +33,7 @@ package final class GatewaySnapshot: Sendable {
 
     init(
         listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster], via: ViaField,
-        requestID: RequestIDPlan, emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyTimeout: Duration,
+        requestID: RequestIDPlan, emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyLimits: BodyLimits,
         writeTimeout: Duration, drainTimeout: Duration, connectionLimit: Int, handshakeLimit: Int, metrics: RequestMetrics,
         accessLog: AccessLogPlan?
     ) {
@@ -45,7 +45,7 @@ package final class GatewaySnapshot: Sendable {
         self.requestID = requestID
         self.emptySegments = emptySegments
         self.bodyLimit = bodyLimit
-        self.bodyTimeout = bodyTimeout
+        self.bodyLimits = bodyLimits
         self.writeTimeout = writeTimeout
         self.drainTimeout = drainTimeout
         self.connectionLimit = connectionLimit

@@ -70,7 +70,10 @@ struct SnapshotCompiler {
         let limits = configuration.limits
         return GatewaySnapshot(
             listeners: listeners, table: table, routes: routes, upstreams: upstreams, via: via, requestID: requestID,
-            emptySegments: .merge, bodyLimit: limits.bodyBytes.map { UInt64($0) } ?? .max, bodyTimeout: limits.bodyIdleTimeout,
+            emptySegments: .merge, bodyLimit: limits.bodyBytes.map { UInt64($0) } ?? .max,
+            bodyLimits: BodyLimits(
+                idleNanoseconds: limits.bodyIdleTimeout.wholeNanoseconds,
+                bytesPerSecond: Double(limits.bodyMinimumBytesPerSecond)),
             writeTimeout: limits.writeTimeout, drainTimeout: configuration.drain, connectionLimit: limits.connections,
             handshakeLimit: limits.handshakes,
             metrics: RequestMetrics(registry: registry, upstreams: upstreams.map(\.name)), accessLog: accessLog)
