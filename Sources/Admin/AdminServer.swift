@@ -23,8 +23,11 @@ public enum AdminServer {
         let failure = server.run(on: home) { gateway -> String? in
             let service = AdminService(registry: registry, gateway: gateway)
             do throws(NetworkError) {
+                // Alone on its port: another process that shared it would answer for this one.
+                var options = ListenOptions()
+                options.reusePort = false
                 let listener = try ServerListener(
-                    on: socket, context: gateway.context, tls: nil,
+                    on: socket, options: options, context: gateway.context, tls: nil,
                     settings: ServerSettings(allowsHTTP2: false, idleTimeout: .seconds(30)),
                     connectionSettings: Connection.Settings(),
                     service: service)

@@ -53,17 +53,16 @@ package final class TicketKeys: Sendable, Equatable {
         var current: Generation
         var previous: Generation?
         var rotatedAt: Instant
+        var interval: Duration
     }
 
     private let state: GuardLock<State>
 
     package static func == (left: TicketKeys, right: TicketKeys) -> Bool { left === right }
-    private let interval: Duration
 
     /// Fresh keys. `interval`: how long one generation seals tickets.
     package init(now: Instant = .origin, interval: Duration = TicketKeys.defaultInterval) {
-        self.interval = interval
-        state = GuardLock(State(current: Generation(), previous: nil, rotatedAt: now))
+        state = GuardLock(State(current: Generation(), previous: nil, rotatedAt: now, interval: interval))
     }
 
     /// Given keys, `keyBytes` each, for several processes that resume each other's sessions. Nil when a length is wrong.
@@ -71,20 +70,20 @@ package final class TicketKeys: Sendable, Equatable {
         current: [UInt8], previous: [UInt8]? = nil, now: Instant = .origin, interval: Duration = TicketKeys.defaultInterval
     ) {
         guard current.count == TicketKeys.keyBytes, previous.map({ $0.count == TicketKeys.keyBytes }) ?? true else { return nil }
-        self.interval = interval
-        state = GuardLock(State(current: Generation(current), previous: previous.map(Generation.init), rotatedAt: now))
+        state = GuardLock(
+            State(current: Generation(current), previous: previous.map(Generation.init), rotatedAt: now, interval: interval))
     }
 
     /// Starts a new generation if the current one has served for the interval; after two of them nothing old is kept.
     /// Returns whether it did. Any thread; a caller's timer drives it.
     @discardableResult
     package func rotate(now: Instant) -> Bool {
-        let wait = interval.wholeNanoseconds
-        guard state.withLock({ now.nanoseconds(since: $0.rotatedAt) >= wait }) else { return false }
+        guard state.withLock({ now.nanoseconds(since: $0.rotatedAt) >= $0.interval.wholeNanoseconds }) else { return false }
         let fresh = Generation()
         // The dropped generation is wiped outside the lock.
         let dropped: (Bool, Generation?) = state.withLock { state in
             let age = now.nanoseconds(since: state.rotatedAt)
+            let wait = state.interval.wholeNanoseconds
             guard age >= wait else { return (false, nil) }
             let old = state.previous
             state.previous = age.subtractingReportingOverflow(wait).partialValue >= wait ? nil : state.current
@@ -94,6 +93,12 @@ package final class TicketKeys: Sendable, Equatable {
         }
         return dropped.0
     }
+
+    /// Counts the age of the current generation from `now`: keys that were made before there was a clock.
+    package func begin(now: Instant) { state.withLock { $0.rotatedAt = now } }
+
+    /// How long a generation seals tickets from now on.
+    package func setInterval(_ interval: Duration) { state.withLock { $0.interval = interval } }
 
     var current: Generation { state.withLock { $0.current } }
 

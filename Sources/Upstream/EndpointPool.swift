@@ -49,8 +49,8 @@ package final class EndpointPool: ClientConnectionOwner, TimerOwner {
     package let endpoint: Endpoint
     private let context: TransportContext
     private let settings: PoolSettings
-    private let clientSettings: ClientConnection.Settings
-    private let tls: ClientTLSContext?
+    private var clientSettings: ClientConnection.Settings
+    private var tls: ClientTLSContext?
     private let serverName: String
     private let connectOptions: ConnectOptions
 
@@ -76,6 +76,12 @@ package final class EndpointPool: ClientConnectionOwner, TimerOwner {
         self.serverName = serverName
         self.connectOptions = connectOptions
         speaksHTTP2 = client.wanted == .http2
+    }
+
+    /// Limits and certificates of a newer configuration, for connections made from now on.
+    func adopt(_ cluster: UpstreamCluster) {
+        clientSettings = cluster.client
+        tls = cluster.tls
     }
 
     package var idleCount: Int { idle.count }

@@ -76,7 +76,10 @@ package final class UpstreamPools {
     }
 
     /// The same connections under an upstream's newer settings.
-    package func adopting(_ cluster: UpstreamCluster) -> UpstreamPools { UpstreamPools(cluster: cluster, pools: pools) }
+    package func adopting(_ cluster: UpstreamCluster) -> UpstreamPools {
+        for pool in pools { pool.adopt(cluster) }
+        return UpstreamPools(cluster: cluster, pools: pools)
+    }
 
     /// Whether the connections are the same as `other`'s.
     package func shares(_ other: UpstreamPools) -> Bool { pools.first === other.pools.first }

@@ -24,12 +24,14 @@ struct CheckCommand: ParsableCommand {
     func run() throws {
         let loaded = try Complain.load(file)
         for warning in loaded.warnings { print("\(warning)") }
-        try Complain.about(file) { try GatewayServer.validate(loaded.configuration) }
+        let further = try Complain.about(file) { try GatewayServer.validate(loaded.configuration) }
+        for warning in further { print("\(file): \(warning)") }
+        let warnings = loaded.warnings.count + further.count
         let configuration = loaded.configuration
         print(
             "\(file): \(configuration.listeners.count) listeners, \(configuration.upstreams.count) upstreams, "
-                + "\(configuration.routes.count) routes; \(loaded.warnings.count) warnings")
-        if strict && !loaded.warnings.isEmpty { throw ExitCode(1) }
+                + "\(configuration.routes.count) routes; \(warnings) warnings")
+        if strict && warnings > 0 { throw ExitCode(1) }
     }
 }
 

@@ -23,6 +23,7 @@ struct RunCommand: ParsableCommand {
     @Argument(help: "The configuration, a YAML file.") var file: String
 
     func run() throws {
+        StandardDescriptors.fill()
         let signals = SignalQueue()
         DescriptorLimit.raise()
         let log = try GatewayLog.standardError()

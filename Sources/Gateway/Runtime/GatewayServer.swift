@@ -28,6 +28,7 @@ public final class GatewayServer {
     private let connections = ConnectionCount()
     private let ticketKeys: TicketKeys
     private let accessSink: LogSink?
+    private let accessDestination: Configuration.AccessLog.Destination?
 
     /// Compiles the configuration; nothing is opened yet. Throws one error with all that is wrong with it.
     public init(configuration: Configuration, log: GatewayLog) throws {
@@ -36,23 +37,35 @@ public final class GatewayServer {
         let threads = configuration.threads ?? Processors.available
         registry = MetricsRegistry(shards: threads)
         draw = configuration.seed.map { Draw(seed: $0) } ?? .seededByKernel()
-        let rotationInterval = configuration.listeners.compactMap { $0.tls?.ticketRotation }.min()
-        ticketKeys = TicketKeys(now: .origin, interval: rotationInterval ?? TicketKeys.defaultInterval)
+        ticketKeys = TicketKeys(now: .origin, interval: GatewayServer.ticketInterval(configuration))
+        accessDestination = configuration.accessLog?.destination
         accessSink = try configuration.accessLog.map { try LogSink(LogSink.Target($0.destination)) }
         var compiler = SnapshotCompiler(
             configuration, registry: registry, ticketKeys: ticketKeys, now: .origin, wallTime: nil, draw: draw, previous: nil)
         snapshot = try compiler.compile()
         group = try ReactorGroup(count: threads, draw: draw)
         registerMetrics()
+        warnAboutCertificates(snapshot)
+    }
+
+    /// Listeners share their keys, so that the shortest interval is the one that all can live with.
+    private static func ticketInterval(_ configuration: Configuration) -> Duration {
+        configuration.listeners.compactMap { $0.tls?.ticketRotation }.min() ?? TicketKeys.defaultInterval
+    }
+
+    private func warnAboutCertificates(_ snapshot: GatewaySnapshot) {
+        for warning in snapshot.certificateWarnings(at: WallClock.nanoseconds / 1_000_000_000) {
+            log.warning("certificate", warning)
+        }
     }
 
     /// Throws what is wrong with a configuration that reads well: certificates and keys that do not match, routes that say
-    /// nothing. Opens nothing.
-    public static func validate(_ configuration: Configuration) throws {
+    /// nothing. Returns what is allowed and will not hold, such as a certificate that expires. Opens nothing.
+    public static func validate(_ configuration: Configuration) throws -> [String] {
         var compiler = SnapshotCompiler(
             configuration, registry: MetricsRegistry(shards: 1), ticketKeys: nil, now: .origin, wallTime: nil, draw: Draw(seed: 0),
             previous: nil)
-        _ = try compiler.compile()
+        return try compiler.compile().certificateWarnings(at: WallClock.nanoseconds / 1_000_000_000)
     }
 
     /// Opens the listeners on every reactor. Throws if an address cannot be had.
@@ -62,6 +75,10 @@ public final class GatewayServer {
                 context: TransportContext(reactor: reactor), shard: reactor.index, of: group.reactors.count, snapshot: snapshot,
                 connections: connections, accessLane: accessSink?.lane(shard: reactor.index))
             gateways.append(Confined(gateway, to: reactor))
+        }
+        do { try checkFree(snapshot.listeners.map(\.address)) } catch {
+            stop()
+            throw error
         }
         // One after the other, so that a port of 0 becomes one number and a taken address one complaint.
         for gateway in gateways {
@@ -94,15 +111,18 @@ public final class GatewayServer {
         if (next.threads ?? Processors.available) != group.reactors.count {
             log.warning("reload", "the number of threads changes only at a restart", [("threads", "\(group.reactors.count)")])
         }
-        if next.accessLog?.destination != configuration.accessLog?.destination {
-            log.warning("reload", "the access log's destination changes only at a restart")
+        if let log = next.accessLog, log.destination != accessDestination {
+            self.log.warning("reload", "the access log's destination changes only at a restart")
         }
+        if next.seed != configuration.seed { log.warning("reload", "the seed changes only at a restart") }
+        if next.admin != configuration.admin { log.warning("reload", "the admin address changes only at a restart") }
         var compiler = SnapshotCompiler(
             next, registry: registry, ticketKeys: ticketKeys, now: run(on: gateways[0]) { $0.reactor.now }, wallTime: nil,
             draw: draw,
             previous: snapshot)
         let fresh = try compiler.compile()
         let old = snapshot
+        try checkFree(fresh.listeners.map(\.address).filter { address in !old.listeners.contains { $0.address == address } })
         for (position, gateway) in gateways.enumerated() {
             let error = run(on: gateway) { gateway -> NetworkError? in
                 do throws(NetworkError) {
@@ -118,7 +138,22 @@ public final class GatewayServer {
         fresh.applyGuardSettings(now: run(on: gateways[0]) { $0.reactor.now })
         snapshot = fresh
         configuration = next
+        ticketKeys.setInterval(GatewayServer.ticketInterval(next))
         registerGuards()
+        warnAboutCertificates(fresh)
+    }
+
+    /// Reactors share their ports, so that the kernel would let another process of this user share them too, silently.
+    private func checkFree(_ addresses: [SocketAddress]) throws {
+        for address in addresses {
+            let error = run(on: gateways[0]) { gateway -> NetworkError? in
+                do throws(NetworkError) {
+                    try gateway.reactor.network.checkFree(address)
+                    return nil
+                } catch { return error }
+            }
+            if let error { throw GatewayError("\(error)") }
+        }
     }
 
     /// Opens log files anew, after they were moved away.

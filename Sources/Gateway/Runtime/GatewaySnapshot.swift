@@ -56,6 +56,13 @@ package final class GatewaySnapshot: Sendable {
 }
 
 extension GatewaySnapshot {
+    /// What deserves a line in the log although it prevents nothing, at a wall time in seconds since 1970.
+    func certificateWarnings(at wallTime: Int64) -> [String] {
+        listeners.flatMap { listener in
+            listener.tls?.warnings(at: wallTime).map { "listener \(listener.name): \($0)" } ?? []
+        }
+    }
+
     /// Gives the guards that were kept from an older snapshot this one's settings; their state stays.
     func applyGuardSettings(now: Instant) {
         for cluster in upstreams { cluster.guardian.apply(cluster.settings, now: now) }

@@ -14,6 +14,7 @@ final class TicketRotation: TimerOwner {
     init(keys: TicketKeys, reactor: Reactor) {
         self.keys = keys
         self.reactor = reactor
+        keys.begin(now: reactor.now)
         arm()
     }
 
