@@ -16,8 +16,6 @@ package struct PoolSettings: Sendable, Equatable {
     package var maximumIdle = 512
     /// An idle connection is closed after this. Default 60 s.
     package var idleTimeout: Duration = .seconds(60)
-    /// Exchanges of one connection. Default: no limit.
-    package var maximumExchanges = UInt64.max
     /// A connection is not used again after this, give or take 10 %. Default 10 min.
     package var maximumAge: Duration? = .seconds(600)
     package var connectTimeout: Duration = .seconds(1)

@@ -49,7 +49,7 @@ package final class UpstreamCluster: Sendable {
         bulkhead = Bulkhead(guardian)
         self.settings = settings
         limits = AttemptLimits(settings.timeouts, queueTimeout: settings.bulkhead.queueTimeout)
-        picker = EndpointPicker(balancing, count: endpoints.count)
+        picker = EndpointPicker(balancing, count: endpoints.count, weights: endpoints.map(\.weight))
         self.pool = pool
         self.client = client
         self.connectOptions = connectOptions

@@ -62,6 +62,32 @@ import Testing
         #expect(picker.pick(request: 1, attempt: 0, draw: Self.draw, tried: tried, load: { _ in 0 }) == nil, "lb.no_healthy")
     }
 
+    @Test(arguments: BalancingPolicy.allCases)
+    func weightsAreShares(policy: BalancingPolicy) {
+        let picker = EndpointPicker(policy, count: 4, weights: [1, 2, 5, 2])
+        let idle = shares(picker)
+        #expect(zip(idle, [1_000, 2_000, 5_000, 2_000]).allSatisfy { abs($0 - $1) < 250 }, "\(Seed.current) \(idle)")
+        picker.setAvailable(false, 2)
+        var tried = TriedEndpoints()
+        tried.insert(1)
+        let left = shares(picker, tried: tried, attempt: 1)
+        #expect(left[1] == 0 && left[2] == 0 && abs(left[0] - 3_333) < 250, "\(Seed.current) \(left)")
+    }
+
+    @Test func busyOnesAreComparedByWeight() {
+        let picker = EndpointPicker(.leastRequest, count: 2, weights: [3, 1])
+        #expect(shares(picker, picks: 100) { $0 == 0 ? 5 : 2 } == [100, 0], "5 on 3 are fewer than 2 on 1")
+        #expect(shares(picker, picks: 100) { $0 == 0 ? 7 : 2 } == [0, 100], "7 on 3 are more than 2 on 1")
+    }
+
+    @Test func turnsByWeightDoNotComeInRuns() {
+        let picker = EndpointPicker(.roundRobin, count: 2, weights: [3, 1])
+        let turns = (0..<40).map { _ in
+            picker.pick(request: 0, attempt: 0, draw: Self.draw, tried: TriedEndpoints(), load: { _ in 0 }) == 0 ? "a" : "b"
+        }.joined()
+        #expect(!turns.contains("bb") && !turns.contains("aaaaa"), "\(turns)")
+    }
+
     @Test func anEmptySetHasNothing() {
         #expect(EndpointPicker(.roundRobin, count: 0).pick(request: 1, attempt: 0, draw: Self.draw, tried: TriedEndpoints(), load: { _ in 0 }) == nil)
     }

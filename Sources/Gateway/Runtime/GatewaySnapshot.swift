@@ -23,7 +23,6 @@ package final class GatewaySnapshot: Sendable {
     let bodyLimit: UInt64
     let bodyLimits: BodyLimits
     let writeTimeout: Duration
-    let drainTimeout: Duration
     let connectionLimit: Int
     /// Of all reactors together.
     let handshakeLimit: Int
@@ -34,7 +33,7 @@ package final class GatewaySnapshot: Sendable {
     init(
         listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster], via: ViaField,
         requestID: RequestIDPlan, emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyLimits: BodyLimits,
-        writeTimeout: Duration, drainTimeout: Duration, connectionLimit: Int, handshakeLimit: Int, metrics: RequestMetrics,
+        writeTimeout: Duration, connectionLimit: Int, handshakeLimit: Int, metrics: RequestMetrics,
         accessLog: AccessLogPlan?
     ) {
         self.listeners = listeners
@@ -47,7 +46,6 @@ package final class GatewaySnapshot: Sendable {
         self.bodyLimit = bodyLimit
         self.bodyLimits = bodyLimits
         self.writeTimeout = writeTimeout
-        self.drainTimeout = drainTimeout
         self.connectionLimit = connectionLimit
         self.handshakeLimit = handshakeLimit
         self.metrics = metrics

@@ -74,7 +74,7 @@ struct SnapshotCompiler {
             bodyLimits: BodyLimits(
                 idleNanoseconds: limits.bodyIdleTimeout.wholeNanoseconds,
                 bytesPerSecond: Double(limits.bodyMinimumBytesPerSecond)),
-            writeTimeout: limits.writeTimeout, drainTimeout: configuration.drain, connectionLimit: limits.connections,
+            writeTimeout: limits.writeTimeout, connectionLimit: limits.connections,
             handshakeLimit: limits.handshakes,
             metrics: RequestMetrics(registry: registry, upstreams: upstreams.map(\.name)), accessLog: accessLog)
     }
@@ -239,7 +239,6 @@ struct SnapshotCompiler {
         pool.maximumConnections = upstream.pool.connections ?? .max
         pool.maximumIdle = upstream.pool.idle
         pool.idleTimeout = upstream.pool.idleTimeout
-        pool.maximumExchanges = upstream.pool.maximumRequests.map { UInt64($0) } ?? .max
         pool.maximumAge = upstream.pool.maximumAge
         pool.connectTimeout = upstream.guardSettings.timeouts.connect
         pool.tlsTimeout = upstream.guardSettings.timeouts.tls
@@ -250,6 +249,7 @@ struct SnapshotCompiler {
         var settings = ClientConnection.Settings()
         settings.heads.headerBytes = configuration.limits.upstreamHeaderBytes
         settings.heads.headerCount = configuration.limits.upstreamHeaderCount
+        settings.heads.chunkExtensionBytes = configuration.limits.chunkExtensionBytes
         settings.heads.interimResponses = configuration.limits.informationalResponses
         settings.maximumExchanges = upstream.pool.maximumRequests.map { UInt64($0) } ?? .max
         settings.wanted =

@@ -14,12 +14,19 @@ public final class EndpointPicker: Sendable {
     public let count: Int
     /// Below this share of available endpoints all are picked from; zero turns that off.
     public let panicThreshold: Share
+    /// One an endpoint, 1 to 1,000,000; `nil` where all are alike.
+    @usableFromInline let weights: [Int]?
     private let flags: AvailabilityFlags
     private let cursor = Atomic<UInt64>(0)
 
-    public init(_ policy: BalancingPolicy, count: Int, panicThreshold: Share = Share(tenThousandths: 5_000)) {
+    /// - Parameter weights: each endpoint's share of the requests relative to the others; those below 1 count as 1, missing ones too.
+    public init(
+        _ policy: BalancingPolicy, count: Int, weights: [Int] = [], panicThreshold: Share = Share(tenThousandths: 5_000)
+    ) {
         self.policy = policy
         self.count = max(0, count)
+        let each = (0..<self.count).map { $0 < weights.count ? min(max(weights[$0], 1), 1_000_000) : 1 }
+        self.weights = each.allSatisfy { $0 == each[0] } ? nil : each
         self.panicThreshold = panicThreshold
         flags = AvailabilityFlags(count: max(0, count))
     }
@@ -41,7 +48,9 @@ public final class EndpointPicker: Sendable {
         let choice = candidates(request: request, attempt: attempt, draw: draw, tried: tried)
         guard let first = choice.first else { return nil }
         guard let second = choice.second else { return first }
-        return load(second) < load(first) ? second : first
+        guard let weights else { return load(second) < load(first) ? second : first }
+        // For each unit of weight; while all are idle the draw alone decides. An overflow needs more exchanges than there is memory for.
+        return load(second) &* weights[first] < load(first) &* weights[second] ? second : first
     }
 
     /// One endpoint, or two of which the less loaded one is meant.
@@ -49,6 +58,9 @@ public final class EndpointPicker: Sendable {
     func candidates(request: UInt64, attempt: Int, draw: Draw, tried: TriedEndpoints) -> (first: Int?, second: Int?) {
         if count == 0 { return (nil, nil) }
         let all = availableCount == count || isPanicking
+        if weights != nil {
+            return weightedCandidates(all: all, request: request, attempt: attempt, draw: draw, tried: tried)
+        }
         if all && tried.isEmpty {
             return choose(among: count, request: request, attempt: attempt, draw: draw) { $0 }
         }
@@ -91,6 +103,53 @@ public final class EndpointPicker: Sendable {
         for index in 0..<count where isEligible(index) {
             if left == 0 { return index }
             left -= 1
+            last = index
+        }
+        return last
+    }
+
+    // MARK: By weight
+
+    private func weightedCandidates(
+        all: Bool, request: UInt64, attempt: Int, draw: Draw, tried: TriedEndpoints
+    ) -> (first: Int?, second: Int?) {
+        if !tried.isEmpty {
+            let fresh = choose(request: request, attempt: attempt, draw: draw) { (all || self.flags[$0]) && !tried.contains($0) }
+            if fresh.first != nil { return fresh }
+        }
+        return choose(request: request, attempt: attempt, draw: draw) { all || self.flags[$0] }
+    }
+
+    private func choose(
+        request: UInt64, attempt: Int, draw: Draw, where isEligible: (Int) -> Bool
+    ) -> (first: Int?, second: Int?) {
+        guard let weights else { return (nil, nil) }
+        var total = 0
+        for index in 0..<count where isEligible(index) { total += weights[index] }
+        if total == 0 { return (nil, nil) }
+        switch policy {
+        case .roundRobin:
+            // The multiples of the golden ratio: each stretch of turns has each endpoint in proportion, and no runs of one.
+            let turn = cursor.wrappingAdd(1, ordering: .relaxed).oldValue
+            let point = (turn &* 0x9E37_79B9_7F4A_7C15).multipliedFullWidth(by: UInt64(total)).high
+            return (endpoint(at: Int(point), weights, where: isEligible), nil)
+        case .leastRequest:
+            let n = UInt64(max(0, attempt)) &* 2
+            let first = endpoint(
+                at: draw.below(total, request: request, .endpointChoice, n), weights, where: isEligible)
+            guard let first, total > weights[first] else { return (first, nil) }
+            let other = draw.below(total - weights[first], request: request, .endpointChoice, n + 1)
+            return (first, endpoint(at: other, weights) { isEligible($0) && $0 != first })
+        }
+    }
+
+    /// The endpoint in whose part of the sum of all weights the point lies.
+    private func endpoint(at point: Int, _ weights: [Int], where isEligible: (Int) -> Bool) -> Int? {
+        var left = point
+        var last: Int?
+        for index in 0..<count where isEligible(index) {
+            if left < weights[index] { return index }
+            left -= weights[index]
             last = index
         }
         return last
