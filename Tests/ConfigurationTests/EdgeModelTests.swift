@@ -39,7 +39,7 @@ struct EdgeModelTests {
         ]
         tls.ciphers = ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"]
         tls.ciphersuites = ["TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"]
-        tls.curves = ["X25519", "prime256v1"]
+        tls.curves = ["X25519", "P-256"]
         open.tls = tls
         open.connections = 8_000
         let clear = Configuration.Listener(name: "clear", address: .ip(try #require(IPAddress("::")), port: 8080))

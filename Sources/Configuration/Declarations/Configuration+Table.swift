@@ -50,7 +50,7 @@ extension Configuration.RequestID {
             fields: [
                 Field(
                     "keep", \.keep, .choice,
-                    "Whose id is kept: anybody's (if it is 1 to 128 visible ASCII characters), that of a peer in `trusted_networks`, or nobody's."
+                    "Whose id is kept: anybody's (if it is 1 to 128 letters, digits and `-._~:+/=@`), that of a peer in `trusted_networks`, or nobody's."
                 ),
                 Field("answer", \.answer, .boolean, "Whether the answer carries it too."),
             ])

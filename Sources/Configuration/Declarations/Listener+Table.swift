@@ -106,8 +106,8 @@ extension Configuration.ListenerTLS {
                     "ciphersuites", \.ciphersuites, Kind.libraryName.list(), initial: "the library's",
                     "OpenSSL's names of the suites for TLS 1.3, preferred first."),
                 Field(
-                    "curves", \.curves, Kind.libraryName.list(), initial: "X25519, P-256, P-384",
-                    "OpenSSL's names of the groups for key exchange, preferred first."),
+                    "curves", \.curves, Kind.libraryName.list(), initial: "X25519, P-256",
+                    "The groups for key exchange, preferred first: X25519, P-256, P-384, P-521, X448."),
                 Field(
                     "ticket_rotation", \.ticketRotation, Kind.duration(.seconds(60) ... .seconds(7 * 86_400)).orOff(),
                     "Age at which a new key for session tickets is made; the one before it still opens them. The listeners share their keys, so that the shortest age counts; it is looked at once a minute. `off`: no tickets."),

@@ -72,7 +72,7 @@ extension Configuration {
         public var ciphers: [String] = []
         /// OpenSSL's names of the suites for TLS 1.3, in the order of preference. Empty: all of the library's.
         public var ciphersuites: [String] = []
-        /// OpenSSL's names of the groups for key exchange, in the order of preference. Empty: X25519, then P-256, P-384.
+        /// The groups for key exchange, in the order of preference: X25519, P-256, P-384, P-521, X448. Empty: the first two.
         public var curves: [String] = []
         /// Age at which a new key for session tickets is made, 1 min to 7 d; the one before it still opens tickets.
         /// `nil` is `off`: no tickets. The listeners share their keys, so that the shortest age counts. Default 12 h.

@@ -32,7 +32,7 @@ extension Configuration {
     public struct RequestID: Equatable, Sendable {
         /// Whose request id is kept.
         public enum Keep: String, CaseIterable, Sendable {
-            /// Anybody's, if it is 1 to 128 visible ASCII characters.
+            /// Anybody's, if it is 1 to 128 letters, digits and `-._~:+/=@`.
             case always
             /// Only that of a peer in `trusted_networks`.
             case trusted
