@@ -20,7 +20,7 @@ extension Configuration.Listener {
                     Kind.listening.checked { address, node, reader in
                         if case .ip(_, port: 0) = address { return }
                         reader.claim("listener address", address, at: node.position)
-                    }, required: true, "Where it listens: one socket a reactor, so that the kernel spreads the connections."),
+                    }, required: true, "Where it listens: one socket a reactor, so that the kernel spreads the connections. A Unix socket is served by one reactor."),
                 Field(
                     "tls", \.tls, Configuration.ListenerTLS.table.kind(Configuration.ListenerTLS()).optional(none: "none"),
                     "How it speaks TLS. Without it: HTTP/1.1, and HTTP/2 with prior knowledge, in clear."),

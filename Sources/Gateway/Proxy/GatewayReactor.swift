@@ -97,7 +97,7 @@ package final class GatewayReactor {
 
     /// Opens what the snapshot lists. All or nothing.
     package func open() throws(NetworkError) {
-        for plan in snapshot.listeners {
+        for plan in snapshot.listeners where isHome(of: plan) {
             do throws(NetworkError) {
                 listeners.append(try listen(plan))
             } catch {
@@ -108,13 +108,21 @@ package final class GatewayReactor {
         }
     }
 
+    /// A port is every reactor's; a Unix socket cannot be opened twice, so that its path says whose it is.
+    private func isHome(of plan: ListenerPlan) -> Bool {
+        guard plan.address.isUnix else { return true }
+        let hash = "\(plan.address)".utf8.reduce(UInt64(0)) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        return hash % UInt64(reactors) == UInt64(shard)
+    }
+
     private func listen(_ plan: ListenerPlan) throws(NetworkError) -> (
         plan: ListenerPlan, service: ProxyService, socket: ServerListener
     ) {
         let service = ProxyService(home: self, plan: plan)
         let socket = try ServerListener(
-            on: plan.address, context: context, tls: plan.tls, settings: plan.settings, connectionSettings: plan.connection,
+            on: plan.openAddress, context: context, tls: plan.tls, settings: plan.settings, connectionSettings: plan.connection,
             service: service)
+        plan.opened(at: socket.address)
         return (plan, service, socket)
     }
 
@@ -127,7 +135,7 @@ package final class GatewayReactor {
     /// nothing changes.
     package func adopt(_ next: GatewaySnapshot) throws(NetworkError) {
         var opened: [(plan: ListenerPlan, service: ProxyService, socket: ServerListener)] = []
-        for plan in next.listeners where !listeners.contains(where: { $0.plan.address == plan.address }) {
+        for plan in next.listeners where isHome(of: plan) && !listeners.contains(where: { $0.plan.isSame(as: plan) }) {
             do throws(NetworkError) {
                 opened.append(try listen(plan))
             } catch {
@@ -137,7 +145,7 @@ package final class GatewayReactor {
         }
         var kept: [(plan: ListenerPlan, service: ProxyService, socket: ServerListener)] = []
         for listener in listeners {
-            if let plan = next.listeners.first(where: { $0.address == listener.plan.address }) {
+            if let plan = next.listeners.first(where: { $0.isSame(as: listener.plan) }) {
                 listener.service.plan = plan
                 listener.socket.reconfigure(tls: plan.tls, settings: plan.settings, connectionSettings: plan.connection)
                 kept.append((plan, listener.service, listener.socket))

@@ -28,7 +28,9 @@ final class ProxyService: RequestService {
     }
 
     func admitsConnection(_ peer: SocketAddress) -> Bool {
-        guard home.connections.admit(listener: plan.name, listenerLimit: plan.connectionLimit, limit: home.snapshot.connectionLimit)
+        guard
+            home.connections.admit(
+                listener: plan.address, listenerLimit: plan.connectionLimit, limit: home.snapshot.connectionLimit)
         else {
             plan.metrics.refused.add(shard: home.shard)
             home.snapshot.metrics.count(.limitConnections, shard: home.shard)
@@ -49,7 +51,7 @@ final class ProxyService: RequestService {
     }
 
     func connectionClosed(_ connection: Connection) {
-        home.connections.release(listener: plan.name)
+        home.connections.release(listener: plan.address)
         plan.metrics.open.add(-1, shard: home.shard)
         plan.metrics.bytesIn.add(connection.bytesReceived, shard: home.shard)
         plan.metrics.bytesOut.add(connection.bytesSent, shard: home.shard)

@@ -2,20 +2,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
+import Reactor
 
 /// Counts client connections over all reactors, exactly: a limit that each reactor kept for itself would be another limit.
 ///
-/// One short lock an accept; an accept costs some 10 µs, so that nobody notices.
+/// A listener is its address: its name may change while its connections live. One short lock an accept; an accept costs some 10 µs, so that nobody notices.
 final class ConnectionCount: Sendable {
     private struct Counts {
         var all = 0
-        var byListener: [String: Int] = [:]
+        var byListener: [SocketAddress: Int] = [:]
     }
 
     private let counts = GuardLock(Counts())
 
     /// Counts one more if both limits allow it.
-    func admit(listener: String, listenerLimit: Int, limit: Int) -> Bool {
+    func admit(listener: SocketAddress, listenerLimit: Int, limit: Int) -> Bool {
         counts.withLock { counts in
             let here = counts.byListener[listener] ?? 0
             guard counts.all < limit, here < listenerLimit else { return false }
@@ -25,7 +26,7 @@ final class ConnectionCount: Sendable {
         }
     }
 
-    func release(listener: String) {
+    func release(listener: SocketAddress) {
         counts.withLock { counts in
             counts.all -= 1
             counts.byListener[listener, default: 1] -= 1

@@ -101,8 +101,11 @@ public final class GatewayServer {
 
     /// The listeners' names and addresses, with the ports that the kernel chose.
     public var addresses: [(name: String, address: String)] {
-        guard let first = gateways.first else { return [] }
-        return run(on: first) { gateway in gateway.addresses.map { ($0.name, "\($0.address)") } }
+        var found: [String: String] = [:]
+        for gateway in gateways {
+            for (name, address) in run(on: gateway, { $0.addresses }) where found[name] == nil { found[name] = "\(address)" }
+        }
+        return snapshot.listeners.compactMap { listener in found[listener.name].map { (listener.name, $0) } }
     }
 
     /// Serves by another configuration from now on. Exchanges under way keep the old one, guards keep their state. If anything

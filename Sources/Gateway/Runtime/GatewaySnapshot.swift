@@ -77,6 +77,17 @@ final class ListenerPlan: Sendable {
     let forwarding: ForwardingPolicy
     let connectionLimit: Int
     let metrics: ListenerMetrics
+    private let taken = GuardLock<SocketAddress?>(nil)
+
+    /// Where to open it: its address, and for a port of 0 the one that the first reactor got.
+    var openAddress: SocketAddress { taken.withLock { $0 } ?? address }
+
+    func opened(at address: SocketAddress) { taken.withLock { $0 = address } }
+
+    /// Whether a socket of one can go on as the other's.
+    func isSame(as other: ListenerPlan) -> Bool {
+        address == other.address && (address.isUnix || address.port != 0 || name == other.name)
+    }
 
     init(
         name: String, address: SocketAddress, tls: ServerTLSContext?, settings: ServerSettings, connection: Connection.Settings,

@@ -125,6 +125,39 @@ private final class SilentService: RequestService {
         #expect(context.expiry(after: nil) == .never)
     }
 
+    // MARK: listeners.address
+
+    @Test func aPortIsEveryReactorsAndAUnixSocketIsOnes() throws {
+        let world = SimulatedWorld(seed: 1)
+        let configuration = try Configuration.parse(
+            text: """
+                listeners:
+                  - { name: one, address: 10.0.0.1:0 }
+                  - { name: other, address: 10.0.0.1:0 }
+                  - { name: path, address: "unix:/run/holdfast.sock" }
+                routes: [{ match: { path: "/*" }, answer: { status: 204 } }]
+                """, file: "x.yaml"
+        ).configuration
+        var compiler = SnapshotCompiler(
+            configuration, registry: MetricsRegistry(shards: 3), ticketKeys: nil, now: .origin, wallTime: nil, draw: world.draw,
+            previous: nil)
+        let snapshot = try compiler.compile()
+        var opened: [String: [SocketAddress]] = [:]
+        var gateways: [GatewayReactor] = []
+        for shard in 0..<3 {
+            let gateway = GatewayReactor(
+                context: TransportContext(reactor: world.makeReactor(host: "10.0.0.1")), shard: shard, of: 3, snapshot: snapshot,
+                connections: ConnectionCount(), accessLane: nil)
+            try gateway.open()
+            for (name, address) in gateway.addresses { opened[name, default: []].append(address) }
+            gateways.append(gateway)
+        }
+        let ports = ["one", "other"].map { Set((opened[$0] ?? []).map(\.port)) }
+        #expect(opened["one"]?.count == 3 && opened["other"]?.count == 3 && opened["path"]?.count == 1)
+        #expect(ports[0].count == 1 && ports[1].count == 1 && ports[0] != ports[1] && !ports[0].contains(0))
+        for gateway in gateways { gateway.abort() }
+    }
+
     // MARK: A gateway in memory
 
     /// `limits` and `upstream` are in YAML's flow form.
