@@ -133,7 +133,8 @@ package import Core
             isInside = true
             let status = unsafe bytes.withUnsafeBufferPointer { unsafe nghttp2_session_mem_recv(raw, $0.baseAddress, $0.count) }
             isInside = false
-            if status < 0 { receiveFailed(Int32(clamping: status)) }
+            // A callback that found the session closed has stopped nghttp2: no fault of anyone.
+            if status < 0 && !isDead { receiveFailed(Int32(clamping: status)) }
         }
         if let failure { return .connectionError(failure.reason, detail: failure.detail) }
         return .ok
@@ -176,7 +177,7 @@ package import Core
             var bytes: UnsafePointer<UInt8>?
             let count = unsafe nghttp2_session_mem_send(raw, &bytes)
             if count < 0 {
-                die(.internal, "nghttp2 error \(count) while sending")
+                if !isDead { die(.internal, "nghttp2 error \(count) while sending") }
                 return
             }
             guard count > 0, let bytes = unsafe bytes else { return }
@@ -233,8 +234,8 @@ package import Core
         if unsafe nghttp2_session_terminate_session(raw, code.rawValue) != 0 { isDead = true }
     }
 
-    /// The connection is lost or closed: ends every stream. Not from inside a callback's `receive` or `produce` is this
-    /// forbidden; whatever those then still say is dropped.
+    /// The connection is lost or closed: ends every stream. May be called from a callback; `receive` or `produce` then return
+    /// without saying any more.
     package func connectionClosed() {
         isDead = true
         isTerminating = true

@@ -80,10 +80,13 @@ import Testing
         Answer(body: "", log: "head 200 stream|end 0"),
         Answer(body: "xy", log: "head 200 stream|end 2"),
         Answer(method: "HEAD", fields: [("content-length", "7")], log: "head 200 none [content-length: 7] END"),
-        Answer(method: "HEAD", fields: [("content-length", "7")], framing: BodyFraming.none, log: "head 200 none [content-length: 7] END"),
+        Answer(
+            method: "HEAD", fields: [("content-length", "7")], framing: BodyFraming.none,
+            log: "head 200 none [content-length: 7] END"),
         Answer(status: 204, log: "head 204 none END"),
         Answer(status: 304, fields: [("etag", "\"a\"")], log: "head 304 none [etag: \"a\"] END"),
-        Answer(status: 304, fields: [("content-length", "7")], framing: BodyFraming.none, log: "head 304 none [content-length: 7] END"),
+        Answer(
+            status: 304, fields: [("content-length", "7")], framing: BodyFraming.none, log: "head 304 none [content-length: 7] END"),
         Answer(fields: [("grpc-status", "14")], log: "head 200 length 0 [grpc-status: 14] END"),
         Answer(trailers: [("grpc-status", "0")], log: "head 200 stream|end 0 [grpc-status: 0]"),
         Answer(
@@ -93,7 +96,9 @@ import Testing
             ], log: "head 200 length 0 [x: 1] END"),
         Answer(fields: [("X-Upper", "A")], log: "head 200 length 0 [x-upper: A] END"),
         Answer(status: 599, log: "head 599 length 0 END"),
-        Answer(fields: [("set-cookie", "a=1"), ("set-cookie", "b=2")], log: "head 200 length 0 [set-cookie: a=1] [set-cookie: b=2] END"),
+        Answer(
+            fields: [("set-cookie", "a=1"), ("set-cookie", "b=2")], log: "head 200 length 0 [set-cookie: a=1] [set-cookie: b=2] END"
+        ),
     ])
     func answers(row: Answer) throws {
         let wire = Wire()
@@ -134,6 +139,7 @@ import Testing
                 ("http2-settings", "AAA"), ("expect", "100-continue"), ("x", "y"),
             ], log: "GET https a.example / none [x: y]"),
         Request(fields: [("cookie", "a=1; b=2")], log: "GET https a.example / none [cookie: a=1; b=2]"),
+        Request(fields: [("content-length", "5")], log: "GET https a.example / none"),
         Request(fields: [("content-length", "0")], log: "GET https a.example / length 0 [content-length: 0]"),
     ])
     func requests(row: Request) throws {
@@ -196,7 +202,8 @@ import Testing
         writer.headers(3, FrameWriter.post("/", [("expect", "100-continue")]))
         let server = Peer(server: true)
         #expect(server.receive(writer.bytes) == "ok")
-        #expect(server.streams[0].log == "head POST https a.example / length 5 expects [expect: 100-continue] [content-length: 5]\n")
+        #expect(
+            server.streams[0].log == "head POST https a.example / length 5 expects [expect: 100-continue] [content-length: 5]\n")
         #expect(server.streams[1].log == "head POST https a.example / none [expect: 100-continue] END\n")
     }
 

@@ -31,6 +31,8 @@ import Testing
         wire.server.session.consumed(inbound, bytes: .max)
         #expect(inbound.unconsumedBytes == 0)
         wire.server.session.consumed(inbound, bytes: -5)
+        wire.server.session.consumed(inbound, bytes: 200_000)
+        #expect(inbound.unconsumedBytes == 0, "no more credit than there were bytes")
         wire.pump()
         #expect(inbound.body.count == 262_144 + 131_072 + 262_144)
         inbound.consumesAtOnce = true
@@ -91,6 +93,17 @@ import Testing
         wire.client.write(stream, Array(repeating: 1, count: 250_000), end: true)
         wire.pump()
         #expect(wire.server.streams.last?.body.count == 250_000)
+    }
+
+    /// A stream that has ended needs no credit of its own.
+    @Test func noUpdateForAnEndedStream() throws {
+        let wire = Wire()
+        wire.server.onHead = { stream, _ in stream.consumesAtOnce = false }
+        let stream = try #require(wire.client.open("POST", "/", endStream: false))
+        wire.client.write(stream, Array(repeating: 1, count: 60_000), end: true)
+        wire.pump()
+        wire.server.session.consumed(wire.server.streams[0], bytes: 60_000)
+        #expect(wire.server.produceText() == [])
     }
 
     /// A client session has room for all its streams, so that slow ones do not stop the others.

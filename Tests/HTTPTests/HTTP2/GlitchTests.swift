@@ -87,10 +87,13 @@ import Testing
         Attack(name: "unknown frames", free: 216) { writer, _ in writer.frame(0x42, 0, [1, 2, 3]) },
         Attack(name: "PRIORITY_UPDATE", free: 216) { writer, _ in writer.frame(0x10, 0, FrameWriter.four(1)) },
         Attack(name: "WINDOW_UPDATE", free: 216) { writer, _ in writer.windowUpdate(0, 1_000) },
-        Attack(name: "resets of a finished stream", free: 218, setUp: {
-            $0.headers(1, FrameWriter.get())
-            $0.reset(1)
-        }) { writer, _ in writer.reset(1) },
+        Attack(
+            name: "resets of a finished stream", free: 218,
+            setUp: {
+                $0.headers(1, FrameWriter.get())
+                $0.reset(1)
+            }
+        ) { writer, _ in writer.reset(1) },
     ])
     func cutExactly(attack: Attack) {
         let server = Peer(server: true)

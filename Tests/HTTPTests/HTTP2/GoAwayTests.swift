@@ -125,9 +125,11 @@ import Testing
         #expect(sent.end?.processed == .refused)
         #expect(queued.map { $0.end?.processed } == [.neverSent, .neverSent])
         #expect(client.session.openStreams == 0)
+        // What nghttp2 still holds of them knows no object.
+        client.forgetStreams()
         _ = client.produceText()
         #expect(client.session.isFinished)
-        #expect(client.streams.allSatisfy { $0.log.split(separator: "\n").count == 1 }, "each is told once")
+        #expect((queued + [sent]).allSatisfy { $0.log.split(separator: "\n").count == 1 }, "each is told once")
     }
 
     @Test func connectionLoss() throws {
@@ -167,7 +169,9 @@ import Testing
         #expect(wire.server.session.activeStreamCount == 0)
     }
 
-    @Test(arguments: [Array("GET / HTTP/1.1\r\nhost: a\r\n\r\n".utf8), Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\rX".utf8), [0x16, 3, 1, 0, 5]])
+    @Test(arguments: [
+        Array("GET / HTTP/1.1\r\nhost: a\r\n\r\n".utf8), Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\rX".utf8), [0x16, 3, 1, 0, 5],
+    ])
     func notHTTP2(bytes: [UInt8]) {
         let server = Peer(server: true)
         let verdict = server.receive(bytes)
@@ -181,23 +185,32 @@ import Testing
         let rows: [(String, (inout FrameWriter) -> Void)] = [
             ("DATA on stream 0", { $0.data(0, [1]) }),
             ("DATA on an idle stream", { $0.data(1, [1]) }),
-            ("DATA after END_STREAM", {
-                $0.headers(1, FrameWriter.get())
-                $0.data(1, [1])
-            }),
-            ("HEADERS after END_STREAM", {
-                $0.headers(1, FrameWriter.get())
-                $0.headers(1, [("x", "y")])
-            }),
+            (
+                "DATA after END_STREAM",
+                {
+                    $0.headers(1, FrameWriter.get())
+                    $0.data(1, [1])
+                }
+            ),
+            (
+                "HEADERS after END_STREAM",
+                {
+                    $0.headers(1, FrameWriter.get())
+                    $0.headers(1, [("x", "y")])
+                }
+            ),
             ("HEADERS on an even stream", { $0.headers(2, FrameWriter.get()) }),
             ("HEADERS on stream 0", { $0.headers(0, FrameWriter.get()) }),
             ("RST of an idle stream", { $0.reset(1) }),
             ("WINDOW_UPDATE of an idle stream", { $0.windowUpdate(1, 1) }),
             ("CONTINUATION alone", { $0.continuation(1, block: [], endHeaders: true) }),
-            ("a frame inside a head", {
-                $0.headers(1, block: FrameWriter.block(FrameWriter.get()), endHeaders: false)
-                $0.ping()
-            }),
+            (
+                "a frame inside a head",
+                {
+                    $0.headers(1, block: FrameWriter.block(FrameWriter.get()), endHeaders: false)
+                    $0.ping()
+                }
+            ),
             ("frame above the limit", { $0.frame(0, 1, Array(repeating: 0, count: 16_385)) }),
             ("SETTINGS of 5 octets", { $0.frame(4, 0, [0, 1, 0, 0, 0]) }),
             ("SETTINGS ACK with octets", { $0.frame(4, flags: 1, 0, [0, 1, 0, 0, 0, 0]) }),
@@ -212,7 +225,10 @@ import Testing
             ("cut literal", { $0.headers(1, block: [0, 5, 97]) }),
             ("bad Huffman", { $0.headers(1, block: [0, 0x82, 0xff, 0xff, 0]) }),
             ("padding longer than the frame", { $0.frame(0, flags: FrameWriter.padded, 1, [9, 1]) }),
-            ("stream that depends on itself", { $0.frame(1, flags: 0x25, 1, FrameWriter.four(1) + [0] + FrameWriter.block(FrameWriter.get())) }),
+            (
+                "stream that depends on itself",
+                { $0.frame(1, flags: 0x25, 1, FrameWriter.four(1) + [0] + FrameWriter.block(FrameWriter.get())) }
+            ),
         ]
         for (name, write) in rows {
             for piece in [Int.max, 1] {

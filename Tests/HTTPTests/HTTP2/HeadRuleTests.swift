@@ -104,7 +104,9 @@ import Testing
         Row("te: trailers", FrameWriter.get("/", [("te", "trailers")]), "ok"),
         Row("scheme in upper case", [m, (":scheme", "HTTPS"), a, p], "ok"),
         Row("target at the limit", FrameWriter.get("/" + String(repeating: "a", count: 8_191)), "ok"),
-        Row("100 fields, 200 crumbs", FrameWriter.get("/", (0..<100).map { ("x-\($0)", "") } + (0..<200).map { ("cookie", "\($0)") }), "ok"),
+        Row(
+            "100 fields, 200 crumbs",
+            FrameWriter.get("/", (0..<100).map { ("x-\($0)", "") } + (0..<200).map { ("cookie", "\($0)") }), "ok"),
         Row("obs-text and empty values", FrameWriter.get("/", [("x", "\u{e4}"), ("y", "")]), "ok"),
         Row("method of 32 letters", [(":method", String(repeating: "M", count: 32)), s, a, p], "ok"),
     ])
@@ -173,12 +175,26 @@ import Testing
         #expect(server.streams[0].unconsumedBytes == 0)
     }
 
+    /// Whether it is answered or not, nothing of a refused request is handed on.
+    @Test func refusedRequestIsDropped() {
+        let server = Peer(server: true)
+        var writer = FrameWriter.client()
+        writer.headers(1, FrameWriter.post("/", [("expect", "more")]), endStream: false)
+        writer.data(1, Array(repeating: 0, count: 1_000))
+        writer.data(1, [1], endStream: true)
+        server.receive(writer.bytes)
+        #expect(server.streams[0].log == "refused request.expectation\n")
+        #expect(server.streams[0].body.isEmpty && server.streams[0].unconsumedBytes == 0 && server.streams[0].isRemoteEnded)
+    }
+
     /// Case C04: one entry in the dynamic table and thousands of one-octet references to it.
     @Test(arguments: ["x-bomb", "cookie"], [false, true])
     func indexBomb(name: String, inTrailers: Bool) {
         let value = String(repeating: "v", count: 4_000)
         // Literal with incremental indexing (RFC 7541 §6.2.1), then index 62.
-        let bomb = [0x40] + FrameWriter.text(Array(name.utf8)) + FrameWriter.text(Array(value.utf8)) + Array(repeating: 0xbe, count: 10_000)
+        let bomb =
+            [0x40] + FrameWriter.text(Array(name.utf8)) + FrameWriter.text(Array(value.utf8))
+            + Array(repeating: 0xbe, count: 10_000)
         var writer = FrameWriter.client()
         if inTrailers {
             writer.headers(1, FrameWriter.post(), endStream: false)
@@ -308,6 +324,18 @@ import Testing
         #expect(server.produceText() == (count == 8 ? [] : ["GOAWAY 1 ENHANCE_YOUR_CALM"]))
         #expect(server.session.isFinished == (count > 8))
         #expect((server.streams[0].log != "") == (count == 8))
+    }
+
+    /// The limit is one head's.
+    @Test func continuationsOfManyHeads() {
+        var writer = FrameWriter.client()
+        for i in 0..<20 {
+            writer.headers(2 * i + 1, block: FrameWriter.block(FrameWriter.get()), endHeaders: false)
+            for k in 1...8 { writer.continuation(2 * i + 1, block: [], endHeaders: k == 8) }
+        }
+        let server = Peer(server: true)
+        #expect(server.receive(writer.bytes, piece: 5) == "ok")
+        #expect(server.session.openStreams == 20)
     }
 
     /// The same behind a head that is skipped.

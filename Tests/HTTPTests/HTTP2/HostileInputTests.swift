@@ -65,7 +65,8 @@ import Testing
         for _ in 0..<g.below(40) {
             let id = 2 * g.below(12) + (g.chance(20) ? 0 : 1)
             switch g.below(14) {
-            case 0...3: writer.headers(id, FrameWriter.get("/\(g.below(9))", [("cookie", "a"), ("x-y", "z")]), endStream: g.chance(2))
+            case 0...3:
+                writer.headers(id, FrameWriter.get("/\(g.below(9))", [("cookie", "a"), ("x-y", "z")]), endStream: g.chance(2))
             case 4: writer.headers(id, FrameWriter.post("/", [("content-length", "\(g.below(100))")]), endStream: false)
             case 5...6: writer.data(id, g.bytes(g.below(300)), endStream: g.chance(3))
             case 7: writer.reset(id, g.below(15))
@@ -119,7 +120,8 @@ import Testing
                 let id = 2 * g.below(6) + (g.chance(15) ? 0 : 1)
                 switch g.below(12) {
                 case 0...3:
-                    writer.headers(id, [(":status", "\(g.chance(4) ? 103 : 200 + g.below(500))"), ("x", "y")], endStream: g.chance(3))
+                    writer.headers(
+                        id, [(":status", "\(g.chance(4) ? 103 : 200 + g.below(500))"), ("x", "y")], endStream: g.chance(3))
                 case 4...5: writer.data(id, g.bytes(g.below(500)), endStream: g.chance(3))
                 case 6: writer.headers(id, [("t", "u")], endStream: true)
                 case 7: writer.reset(id, g.below(15))

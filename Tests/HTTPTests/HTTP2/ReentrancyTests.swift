@@ -10,7 +10,8 @@ import Testing
 @Suite struct HTTP2ReentrancyTests {
     /// What is done to a stream, and to its neighbour, inside one of the calls.
     enum Deed: CaseIterable, Sendable {
-        case nothing, respondWhole, respondAndReset, reset, resetNoError, write, end, consume, release, ping, drain, goAway, lose, inform
+        case nothing, respondWhole, respondAndReset, reset, resetNoError, write, end, consume, release, ping, drain, goAway, lose,
+            inform
 
         func perform(_ stream: RecordingStream, on peer: Peer) {
             let session = peer.session!
@@ -33,7 +34,9 @@ import Testing
                 session.beginDrain()
                 session.finishDrain()
             case .goAway: session.goAway(.internalError)
-            case .lose: session.connectionClosed()
+            case .lose:
+                session.connectionClosed()
+                peer.forgetStreams()
             case .inform: session.inform(stream, head: responseHead(102))
             }
         }
@@ -70,7 +73,9 @@ import Testing
         do {
             let wire = Wire()
             census = wire.census
-            if !inServer || moment != .end { wire.server.onEnd = { wire.server.respond($0, body: String(repeating: "a", count: 150_000)) } }
+            if !inServer || moment != .end {
+                wire.server.onEnd = { wire.server.respond($0, body: String(repeating: "a", count: 150_000)) }
+            }
             let peer = inServer ? wire.server : wire.client
             HTTP2ReentrancyTests.hook(peer, moment) { stream in
                 let target = toNeighbour ? peer.streams.first { $0 !== stream && !$0.isClosed } ?? stream : stream
@@ -83,6 +88,8 @@ import Testing
             for _ in 0..<3 {
                 wire.pump(piece: 10_000, limit: 20_000)
             }
+            #expect(
+                deed == .goAway || wire.server.session.failure == nil && wire.client.session.failure == nil, "\(deed) \(moment)")
             // The closures hold the peers.
             for peer in [wire.server, wire.client] {
                 peer.session.connectionClosed()
