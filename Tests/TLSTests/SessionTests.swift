@@ -104,6 +104,18 @@ import Testing
         #expect(afterSleep.isComplete && !afterSleep.server.isResumed)
     }
 
+    /// Keys are made before there is a clock, and a reload may change how long they serve.
+    @Test func theAgeCountsFromTheBeginningAndTheIntervalMayChange() {
+        let keys = TicketKeys(now: .origin, interval: .seconds(3600))
+        let start = Instant(nanoseconds: 100 * hour)
+        keys.begin(now: start)
+        #expect(!keys.rotate(now: start.advanced(byNanoseconds: hour - 1)))
+        keys.setInterval(.seconds(60))
+        #expect(keys.rotate(now: start.advanced(byNanoseconds: 60_000_000_000)))
+        keys.setInterval(.seconds(7200))
+        #expect(!keys.rotate(now: start.advanced(byNanoseconds: hour)))
+    }
+
     /// The ticket of another listener, of other certificate names, or of another policy about clients is no use.
     @Test(arguments: [TLSVersion.tls12, .tls13])
     func aSessionStaysWithinItsScope(version: TLSVersion) throws {
