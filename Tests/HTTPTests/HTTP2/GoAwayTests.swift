@@ -125,11 +125,23 @@ import Testing
         #expect(sent.end?.processed == .refused)
         #expect(queued.map { $0.end?.processed } == [.neverSent, .neverSent])
         #expect(client.session.openStreams == 0)
-        // What nghttp2 still holds of them knows no object.
-        client.forgetStreams()
         _ = client.produceText()
         #expect(client.session.isFinished)
         #expect((queued + [sent]).allSatisfy { $0.log.split(separator: "\n").count == 1 }, "each is told once")
+    }
+
+    /// What nghttp2 still holds of such requests knows no object any more.
+    @Test func unwrittenRequestsAreLetGo() {
+        let client = Peer(server: false)
+        for _ in 0..<3 { _ = client.open() }
+        var writer = FrameWriter()
+        writer.settings([(3, 1)])
+        writer.goAway(last: 1)
+        client.receive(writer.bytes)
+        client.forgetStreams()
+        #expect(client.census.living == 0)
+        _ = client.produce()
+        #expect(client.session.isFinished)
     }
 
     @Test func connectionLoss() throws {
