@@ -54,7 +54,9 @@ final class Demo {
         port = try Demo.freePort()
         adminPort = try Demo.freePort()
         process.executableURL = URL(fileURLWithPath: try binary())
-        process.arguments = ["demo", "--port", "\(port)", "--admin-port", "\(adminPort)", "--directory", folder]
+        process.arguments = [
+            "demo", "--port", "\(port)", "--clear-port", "0", "--admin-port", "\(adminPort)", "--directory", folder,
+        ]
         _ = FileManager.default.createFile(atPath: folder + "/log", contents: nil)
         process.standardOutput = FileHandle(forWritingAtPath: folder + "/log")
         process.standardError = FileHandle(forWritingAtPath: folder + "/log")

@@ -19,6 +19,26 @@ import Testing
         #expect(try demo.stop() == 0)
     }
 
+    /// What the demo tells a user to type works as it stands. The one line that waits for the breaker is left out.
+    @Test func everyLineThatTheDemoPrintsWorks() throws {
+        let demo = try Demo()
+        defer { demo.kill() }
+        let lines = demo.log.split(separator: "\n").filter { line in
+            ["  curl ", "  for ", "  tail "].contains { line.hasPrefix($0) }
+        }
+        #expect(lines.count >= 12)
+        var said = ""
+        for line in lines {
+            let result = try run("/bin/bash", ["-c", String(line)])
+            #expect(result.status == 0 && !result.output.isEmpty, "\(line)")
+            said += result.output
+        }
+        for word in ["timeout.per_try", "breaker.open", "retry-after: ", "location: /users/2"] {
+            #expect(said.contains(word), "\(word)")
+        }
+        #expect(try demo.stop() == 0)
+    }
+
     @Test(arguments: [0, 1, 65_535, 65_537, 3_000_000])
     func uploadsArriveWhole(size: Int) throws {
         let demo = try Demo()
