@@ -178,7 +178,7 @@ extension Configuration.Redirect {
             fields: [
                 Field(
                     "to", \.to, .target, required: true,
-                    "A URL or a path, with `{host}`, `{path}`, `{query}` (with its `?`), `{rest}` (what `/*` matched) and the match's parameters filled in."
+                    "A URL or a path, with `{host}`, `{path}`, `{rest}` (what `/*` matched) and the match's parameters filled in. The request's query is kept unless the target has one; `{query}` at its end says so."
                 ),
                 Field("status", \.status, .status([301, 302, 303, 307, 308]), "308 keeps method and body."),
             ])

@@ -109,8 +109,8 @@ extension Configuration {
     }
 
     public struct Redirect: Equatable, Sendable {
-        /// A URL or a path with `{host}`, `{path}`, `{query}` (with its `?`, or nothing), `{rest}` and the match's
-        /// parameters.
+        /// A URL or a path with `{host}`, `{path}`, `{rest}` and the match's parameters, and `{query}` at its end. The request's
+        /// query is kept unless the target has one.
         public var to: TextTemplate
         /// 301, 302, 303, 307 or 308. Default 308: method and body stay (RFC 9110 §15.4.9).
         public var status = 308

@@ -11,7 +11,7 @@ package import HTTP
 ///     https://{host}{path}        redirects only: {scheme}, {host} without its port, {authority} with it
 ///
 /// `{path}` is the whole path as it was matched. A query in a template replaces the request's; otherwise the request's query
-/// is kept. All of it is checked when it is made, so that rendering cannot fail on the template's account.
+/// is kept, which `{query}` at the end of a redirect's target says aloud. All of it is checked when it is made, so that rendering cannot fail on the template's account.
 package struct TargetTemplate: Equatable, Sendable {
     package enum Use: Sendable {
         /// The path of a request to an upstream.
@@ -37,8 +37,11 @@ package struct TargetTemplate: Equatable, Sendable {
     private(set) var hasQuery = false
 
     /// Throws if the template is not well-formed or names what `pattern` does not capture.
-    package init(_ template: String, for pattern: PathPattern, use: Use) throws(PatternError) {
+    package init(_ given: String, for pattern: PathPattern, use: Use) throws(PatternError) {
         self.use = use
+        // The query is kept where the template has none: the placeholder asks for what happens anyhow.
+        let keepsQuery = use == .redirect && given.hasSuffix("{query}")
+        let template = keepsQuery ? String(given.dropLast("{query}".utf8.count)) : given
         let names = pattern.parameterNames
         var literal: [UInt8] = []
         var rest = Array(template.utf8)[...]
@@ -60,6 +63,7 @@ package struct TargetTemplate: Equatable, Sendable {
             rest = rest[(close + 1)...]
         }
         try add(literal: literal)
+        if keepsQuery && hasQuery { throw PatternError(message: "a target with a query of its own and {query}") }
         try checkStart(template)
         if case .redirect = use { try checkAuthority(template) }
         try checkJoints()
@@ -73,6 +77,7 @@ package struct TargetTemplate: Equatable, Sendable {
         case "rest":
             if !pattern.isPrefix { throw PatternError(message: "{rest} needs a path that ends in “/*”") }
             return .rest
+        case "query": throw PatternError(message: "{query} stands at the end of a redirect's target, once")
         case "scheme", "host", "authority":
             if use == .path { throw PatternError(message: "{\(name)} is for redirects, not for an upstream's path") }
             return name == "scheme" ? .scheme : name == "host" ? .host : .authority

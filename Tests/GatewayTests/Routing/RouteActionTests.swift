@@ -87,6 +87,8 @@ import Testing
     @Test(arguments: [
         ("/*", "https://{host}{path}", "/a/b?x=1&y", "https://a.example/a/b?x=1&y"),
         ("/*", "https://{host}{path}", "/a?", "https://a.example/a?"),
+        ("/*", "https://b.example{path}{query}", "/a?x=1", "https://b.example/a?x=1"),
+        ("/*", "https://b.example{path}{query}", "/a", "https://b.example/a"),
         ("/*", "https://{host}{path}", "/", "https://a.example/"),
         ("/*", "{scheme}://www.{authority}{path}", "/a", "https://www.a.example:8443/a"),
         ("/*", "https://{host}:9443/new{path}", "/a", "https://a.example:9443/new/a"),
@@ -145,6 +147,9 @@ import Testing
             ("https:///x", "a redirect's target has no host behind “://”"),
             ("{scheme}://?x", "a redirect's target has no host behind “://”"),
             ("https://a@b/", "a redirect's target with user information"),
+            ("/x{query}/y", "{query} stands at the end of a redirect's target, once"),
+            ("/x{query}{query}", "{query} stands at the end of a redirect's target, once"),
+            ("/x?a=b{query}", "a target with a query of its own and {query}"),
         ] {
             #expect(throws: PatternError(message: wanted)) { try Redirect(target: target, for: pattern) }
         }

@@ -1,0 +1,40 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Configuration
+import Foundation
+import Gateway
+import TLS
+import Testing
+
+/// The configurations in `config/` do not only read well: a gateway can be made of them.
+@Suite struct ExampleTests {
+    @Test(arguments: ["minimal.yaml", "edge.yaml"])
+    func aGatewayCanBeMadeOfIt(name: String) throws {
+        let checkout = URL(fileURLWithPath: #filePath).resolvingSymlinksInPath()
+            .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("holdfast-example-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try FileManager.default.copyItem(
+            at: checkout.appendingPathComponent("config/\(name)"), to: folder.appendingPathComponent(name))
+
+        let authority = try CertificateAuthority(notBefore: 1_600_000_000, notAfter: 4_000_000_000)
+        func write(_ text: String, _ file: String) throws {
+            try text.write(to: folder.appendingPathComponent(file), atomically: true, encoding: .utf8)
+        }
+        try write(authority.rootPEM, "internal.pem")
+        for (file, type) in [
+            ("edge", CertificateAuthority.KeyType.ecdsaP256), ("edge-rsa", .rsa2048), ("edge-client", .ecdsaP256),
+            ("partner", .ecdsaP256),
+        ] {
+            let issued = try authority.issue(
+                .init(names: ["api.example.com"], keyType: type, notBefore: 1_600_000_000, notAfter: 4_000_000_000))
+            try write(issued.chain, "\(file).pem")
+            try write(issued.key, "\(file).key")
+            if file == "partner" { unsafe setenv("PARTNER_KEY_PEM", issued.key, 1) }
+        }
+        let loaded = try Configuration.load(path: folder.appendingPathComponent(name).path)
+        _ = try GatewayServer.validate(loaded.configuration)
+    }
+}
