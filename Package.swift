@@ -31,6 +31,8 @@ let package = Package(
         .executable(name: "holdfast", targets: ["holdfast"]),
         .library(name: "Resilience", targets: ["Resilience"]),
         .library(name: "Gateway", targets: ["Gateway"]),
+        // For benchmarks/ alone: a nested package sees products only.
+        .library(name: "_HoldfastBenchmarks", targets: ["HoldfastBenchmarks"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -55,6 +57,7 @@ let package = Package(
             "Gateway",
             ["Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry"]),
         module("Admin", ["Core", "Reactor", "HTTP", "Transport", "Telemetry", "Configuration", "Gateway"]),
+        module("HoldfastBenchmarks", ["Core", "TLS", "HTTP", "Gateway", "Resilience"]),
         .executableTarget(
             name: "holdfast",
             dependencies: [
