@@ -8,11 +8,14 @@
 public struct MeasuredBody {
     /// What is measured, in words: a baseline's key.
     public let name: String
+    /// Whether once takes tens of microseconds or more.
+    public let isLong: Bool
     /// Does it so many times. The result depends on all of the work, so that none of it is optimised away.
     public let run: (_ times: Int) -> Int
 
-    init(_ name: String, _ run: @escaping (Int) -> Int) {
+    init(_ name: String, isLong: Bool = false, _ run: @escaping (Int) -> Int) {
         self.name = name
+        self.isLong = isLong
         self.run = run
     }
 

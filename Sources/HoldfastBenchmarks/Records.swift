@@ -18,8 +18,8 @@ extension MeasuredBody {
         let pair = try TLSPair(server, client)
         return [
             MeasuredBody("TLS records: 1 KiB there and back") { pair.transfer(1_024, $0) },
-            MeasuredBody("TLS records: 256 KiB there and back") { pair.transfer(262_144, $0) },
-            MeasuredBody("TLS 1.3 handshake: full, ECDSA P-256, both sides") { times in
+            MeasuredBody("TLS records: 256 KiB there and back", isLong: true) { pair.transfer(262_144, $0) },
+            MeasuredBody("TLS 1.3 handshake: full, ECDSA P-256, both sides", isLong: true) { times in
                 var done = 0
                 for _ in 0..<times where (try? TLSPair(server, client)) != nil { done += 1 }
                 return done
