@@ -17,7 +17,7 @@ FUZZ_SECONDS ?= 600
 RELEASE := -c release -Xswiftc -enforce-exclusivity=unchecked
 IMPORTS := --explicit-target-dependency-import-check error
 
-APT := libssl-dev libnghttp2-dev pkg-config curl openssl nghttp2-client
+APT := libssl-dev libnghttp2-dev pkg-config curl openssl nghttp2-client nghttp2-server python3-h2 python3-httpx python3-grpcio
 MISSING = $(shell for p in $(APT); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
 
 .PHONY: setup build run test unit e2e check lint format imports fuzz schema clean

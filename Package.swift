@@ -17,8 +17,8 @@ func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
-    .testTarget(name: "\(name)Tests", dependencies: dependencies, resources: resources, swiftSettings: strict)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies, exclude: exclude, swiftSettings: strict)
 }
 
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
@@ -78,6 +78,6 @@ let package = Package(
         tests(
             "Gateway",
             ["Gateway", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core", "Telemetry"]),
-        tests("EndToEnd", []),
+        tests("EndToEnd", [], exclude: ["Support"]),
     ]
 )

@@ -1,0 +1,17 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Testing
+
+/// The scripts in `Support/`: clients and backends that share no code with the gateway. Each says what is not so, and counts.
+@Suite(.serialized) struct ScriptTests {
+    @Test(arguments: ["storm.py"])
+    func script(name: String) throws {
+        _ = try binary()
+        let support = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Support").path
+        let result = try run("/usr/bin/timeout", ["600", "/usr/bin/python3", "\(support)/\(name)"])
+        #expect(result.status == 0, "\(name):\n\(result.output.suffix(4_000))\n\(result.errors.suffix(2_000))")
+        #expect(result.output.contains(" passed, 0 failed"))
+    }
+}
