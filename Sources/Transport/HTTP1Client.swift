@@ -28,7 +28,9 @@ package final class HTTP1Client: ConnectionHandler {
     private var requestFraming = BodyFraming.none
     private var requestEnded = false
     private var sawHead = false
+    /// The connection's counts when the exchange began.
     private var sentAt: UInt64 = 0
+    private var receivedAt: UInt64 = 0
     private var unconsumed = 0
     private var discarded = 0
 
@@ -57,6 +59,7 @@ package final class HTTP1Client: ConnectionHandler {
         head.reset()
         trailers.removeAll()
         sentAt = connection.bytesSent
+        receivedAt = connection.bytesReceived
         return true
     }
 
@@ -202,7 +205,7 @@ package final class HTTP1Client: ConnectionHandler {
     private func lost(_ detail: String) -> ExchangeFailure {
         if sawHead { return ExchangeFailure(.resetAfterHeaders, .maybeProcessed, detail) }
         if connection.bytesSent == sentAt { return ExchangeFailure(.connectionStale, .nothingSent, detail) }
-        return ExchangeFailure(.resetBeforeHeaders, .maybeProcessed, detail, onReusedConnection: client.exchanges > 1)
+        return ExchangeFailure(.resetBeforeHeaders, .maybeProcessed, detail, onReusedConnection: client.exchanges > 1 && connection.bytesReceived == receivedAt)
     }
 
     private func fail(_ failure: ExchangeFailure) {

@@ -77,30 +77,6 @@ import Testing
         #expect(try demo.stop() == 0)
     }
 
-    /// What a second parser could read differently is refused and ends the connection (cases A01 to A17).
-    @Test(arguments: [
-        ("A01", "POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 13\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
-        ("A03", "POST /users HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "501"),
-        ("A05", "POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 31\r\n\r\n", "400"),
-        ("A10", "GET /users HTTP/1.1\nHost: a\n\n", "400"),
-        ("A11", "GET /users HTTP/1.1\r\nHost: a\r\nX-A: b\r\n c\r\n\r\n", "400"),
-        ("A13", "GET /users HTTP/1.1\r\n\r\n", "400"),
-        ("A14", "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n", "405"),
-        ("A15", "GET /users/%00 HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
-        ("A21", "POST /users HTTP/1.1\r\nHost: a\r\nExpect: foo\r\nContent-Length: 1\r\n\r\n", "417"),
-    ])
-    func refuses(row: (String, String, String)) throws {
-        let demo = try Demo()
-        defer { demo.kill() }
-        let request = demo.folder + "/request"
-        try Data(row.1.utf8).write(to: URL(fileURLWithPath: request))
-        let answer = try run(
-            "/bin/sh",
-            ["-c", "(cat \(request); sleep 1) | timeout 3 openssl s_client -quiet -connect 127.0.0.1:\(demo.port) 2>/dev/null"])
-        #expect(answer.output.hasPrefix("HTTP/1.1 \(row.2) "), "\(row.0): \(answer.output.prefix(200))")
-        #expect(try demo.curl(["-o", "/dev/null", "-w", "%{http_code}", demo.url("/users")]) == "200", "\(row.0)")
-    }
-
     /// Versions, ALPN and what a client must not do (cases D03, D05, and clear HTTP on the TLS port).
     @Test func speaksTLSAsPromised() throws {
         let demo = try Demo()
