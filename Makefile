@@ -7,6 +7,7 @@
 # make test    all tests: units and simulations, then the real binary end to end
 # make check   format lint, warnings as errors, import check, tests
 # make fuzz    libFuzzer on the HTTP/1 parser (FUZZ_SECONDS=600)
+# make bench   micro-benchmarks, and the side-by-side run with HAProxy and nginx
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -15,12 +16,13 @@ HOLDFAST := .build/release/holdfast
 FUZZ_SECONDS ?= 600
 # Exclusivity is proven by the debug build's tests; the release build saves the bookkeeping. Bounds and overflow checks stay.
 RELEASE := -c release -Xswiftc -enforce-exclusivity=unchecked
+FORMATTED := Package.swift Sources Tests Fuzz benchmarks/Package.swift benchmarks/Benchmarks
 IMPORTS := --explicit-target-dependency-import-check error
 
 APT := libssl-dev libnghttp2-dev pkg-config curl openssl nghttp2-client nghttp2-server python3-h2 python3-httpx python3-grpcio
 MISSING = $(shell for p in $(APT); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
 
-.PHONY: setup build run test unit e2e check lint format imports fuzz schema clean
+.PHONY: setup build run test unit e2e check lint format imports fuzz bench schema clean
 
 setup:
 	@missing="$(MISSING)"; if [ -n "$$missing" ]; then \
@@ -45,10 +47,10 @@ test: build
 	HOLDFAST=$(abspath $(HOLDFAST)) swift test
 
 lint:
-	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+	swift format lint --strict --recursive --parallel $(FORMATTED)
 
 format:
-	swift format format --in-place --recursive --parallel Package.swift Sources Tests
+	swift format format --in-place --recursive --parallel $(FORMATTED)
 
 # The flag exits 1 on an undeclared import although its last line says "Build complete!", so the exit status counts; it
 # misses what is reachable transitively, which Tests/imports.py compares with the manifest.
@@ -60,6 +62,10 @@ check: lint imports test
 
 fuzz: setup
 	Fuzz/run.sh $(FUZZ_SECONDS)
+
+bench: build
+	cd benchmarks && swift package --allow-writing-to-package-directory benchmark
+	benchmarks/peers.sh
 
 schema: build
 	$(HOLDFAST) schema > config/schema.json

@@ -96,18 +96,54 @@ package final class RequestHead {
 
     package init() {}
 
-    package var version: HTTPVersion { get { parts.version } set { parts.version = newValue } }
-    package var method: Method { get { parts.method } set { parts.method = newValue } }
-    package var methodText: Slice { get { parts.methodText } set { parts.methodText = newValue } }
-    package var schemeIsHTTPS: Bool? { get { parts.schemeIsHTTPS } set { parts.schemeIsHTTPS = newValue } }
-    package var authority: Slice { get { parts.authority } set { parts.authority = newValue } }
-    package var path: Slice { get { parts.path } set { parts.path = newValue } }
-    package var query: Slice { get { parts.query } set { parts.query = newValue } }
-    package var hasQuery: Bool { get { parts.hasQuery } set { parts.hasQuery = newValue } }
-    package var framing: BodyFraming { get { parts.framing } set { parts.framing = newValue } }
-    package var expectsContinue: Bool { get { parts.expectsContinue } set { parts.expectsContinue = newValue } }
-    package var keepsConnection: Bool { get { parts.keepsConnection } set { parts.keepsConnection = newValue } }
-    package var acceptsTrailers: Bool { get { parts.acceptsTrailers } set { parts.acceptsTrailers = newValue } }
+    package var version: HTTPVersion {
+        get { parts.version }
+        set { parts.version = newValue }
+    }
+    package var method: Method {
+        get { parts.method }
+        set { parts.method = newValue }
+    }
+    package var methodText: Slice {
+        get { parts.methodText }
+        set { parts.methodText = newValue }
+    }
+    package var schemeIsHTTPS: Bool? {
+        get { parts.schemeIsHTTPS }
+        set { parts.schemeIsHTTPS = newValue }
+    }
+    package var authority: Slice {
+        get { parts.authority }
+        set { parts.authority = newValue }
+    }
+    package var path: Slice {
+        get { parts.path }
+        set { parts.path = newValue }
+    }
+    package var query: Slice {
+        get { parts.query }
+        set { parts.query = newValue }
+    }
+    package var hasQuery: Bool {
+        get { parts.hasQuery }
+        set { parts.hasQuery = newValue }
+    }
+    package var framing: BodyFraming {
+        get { parts.framing }
+        set { parts.framing = newValue }
+    }
+    package var expectsContinue: Bool {
+        get { parts.expectsContinue }
+        set { parts.expectsContinue = newValue }
+    }
+    package var keepsConnection: Bool {
+        get { parts.keepsConnection }
+        set { parts.keepsConnection = newValue }
+    }
+    package var acceptsTrailers: Bool {
+        get { parts.acceptsTrailers }
+        set { parts.acceptsTrailers = newValue }
+    }
 
     /// Ready for the next request; keeps its memory.
     package func reset() {
@@ -143,10 +179,22 @@ package final class ResponseHead {
 
     package init() {}
 
-    package var version: HTTPVersion { get { parts.version } set { parts.version = newValue } }
-    package var status: Int { get { parts.status } set { parts.status = newValue } }
-    package var framing: BodyFraming { get { parts.framing } set { parts.framing = newValue } }
-    package var keepsConnection: Bool { get { parts.keepsConnection } set { parts.keepsConnection = newValue } }
+    package var version: HTTPVersion {
+        get { parts.version }
+        set { parts.version = newValue }
+    }
+    package var status: Int {
+        get { parts.status }
+        set { parts.status = newValue }
+    }
+    package var framing: BodyFraming {
+        get { parts.framing }
+        set { parts.framing = newValue }
+    }
+    package var keepsConnection: Bool {
+        get { parts.keepsConnection }
+        set { parts.keepsConnection = newValue }
+    }
 
     package func reset() {
         parts = Parts()

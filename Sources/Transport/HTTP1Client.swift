@@ -205,7 +205,9 @@ package final class HTTP1Client: ConnectionHandler {
     private func lost(_ detail: String) -> ExchangeFailure {
         if sawHead { return ExchangeFailure(.resetAfterHeaders, .maybeProcessed, detail) }
         if connection.bytesSent == sentAt { return ExchangeFailure(.connectionStale, .nothingSent, detail) }
-        return ExchangeFailure(.resetBeforeHeaders, .maybeProcessed, detail, onReusedConnection: client.exchanges > 1 && connection.bytesReceived == receivedAt)
+        return ExchangeFailure(
+            .resetBeforeHeaders, .maybeProcessed, detail,
+            onReusedConnection: client.exchanges > 1 && connection.bytesReceived == receivedAt)
     }
 
     private func fail(_ failure: ExchangeFailure) {

@@ -80,11 +80,12 @@ import Testing
         for trial in 0..<200 {
             var random = seed.random(UInt64(trial))
             let permits = 1 + random.below(8)
-            let bench = BreakerBench(Self.settings.with {
-                $0.halfOpenCalls = permits
-                $0.failureRate = Share(tenThousandths: 1 + random.below(10_000))
-                $0.slowRate = Share(tenThousandths: 1 + random.below(10_000))
-            })
+            let bench = BreakerBench(
+                Self.settings.with {
+                    $0.halfOpenCalls = permits
+                    $0.failureRate = Share(tenThousandths: 1 + random.below(10_000))
+                    $0.slowRate = Share(tenThousandths: 1 + random.below(10_000))
+                })
             bench.run(failure)
             var out: [CircuitBreaker.Call] = []
             var generation = bench.breaker.generation
@@ -276,11 +277,12 @@ import Testing
     // MARK: Ramp
 
     @Test func theRampAdmitsAGrowingShare() {
-        let bench = BreakerBench(Self.settings.with {
-            $0.ramp = .seconds(10)
-            $0.minimumCalls = 1_000_000
-            $0.consecutiveFailures = 1
-        })
+        let bench = BreakerBench(
+            Self.settings.with {
+                $0.ramp = .seconds(10)
+                $0.minimumCalls = 1_000_000
+                $0.consecutiveFailures = 1
+            })
         #expect(bench.states(after: "x-----...").last == "C")
         let closed = bench.now
         #expect(bench.refusal() == Refusal(.breakerRamp, retryAfterNanoseconds: 10_000_000_000))

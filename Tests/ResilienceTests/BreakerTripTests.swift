@@ -32,8 +32,11 @@ import Testing
         Row(.plain(8, minimum: 4), "..nbl.x", "CCCCCCC", "neutral calls do not fill the minimum"),
         Row(.plain(8, minimum: 4, rate: 10_000), "xxxx", "CCCO", "B10: threshold 100 % trips on all-failure"),
         Row(.plain(8, minimum: 4, rate: 10_000), "xxx.xxxx", "CCCCCCCC", "B10: and on nothing less"),
-        Row(.plain(4, minimum: 4).with { $0.consecutiveFailures = 3 }, "x.xxx", "CCCOO", "half of four comes before three in a row"),
-        Row(.plain(100, minimum: 100).with { $0.consecutiveFailures = 3 }, "xx.xxnx", "CCCCCCO", "a run of failures; a neutral one neither ends nor lengthens it"),
+        Row(
+            .plain(4, minimum: 4).with { $0.consecutiveFailures = 3 }, "x.xxx", "CCCOO", "half of four comes before three in a row"),
+        Row(
+            .plain(100, minimum: 100).with { $0.consecutiveFailures = 3 }, "xx.xxnx", "CCCCCCO",
+            "a run of failures; a neutral one neither ends nor lengthens it"),
         Row(slow, "ssss", "CCCO", "slow calls that succeed"),
         Row(slow, "sss.", "CCCC", "three of four is under 80 %"),
         Row(slow, "....ssssss", "CCCCCCCCCC", "six of eight, the window keeps two fast"),
@@ -170,10 +173,11 @@ import Testing
 
     @Test func saturationNeedsFullnessAndNoFastHead() {
         func crossings(_ n: Int, inUse: Int, fastAfter: Int?) -> Character {
-            let bench = BreakerBench(Self.hangSettings.with {
-                $0.saturation = true
-                $0.minimumCalls = 100
-            })
+            let bench = BreakerBench(
+                Self.hangSettings.with {
+                    $0.saturation = true
+                    $0.minimumCalls = 100
+                })
             bench.breaker.bulkheadChanged(permitsInUse: inUse, permits: 4)
             for i in 0..<n {
                 if i == fastAfter { bench.run(.success) }

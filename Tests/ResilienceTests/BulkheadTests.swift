@@ -34,7 +34,11 @@ import Testing
 
     @discardableResult
     private func join(_ bulkhead: inout BulkheadState<Int>, _ waiter: Int, at ms: Int64, until: Int64 = 1_000_000) -> WaitTicket? {
-        if case .waiting(let ticket) = bulkhead.join(waiter, now: .milliseconds(ms), expiry: .milliseconds(until)) { ticket } else { nil }
+        if case .waiting(let ticket) = bulkhead.join(waiter, now: .milliseconds(ms), expiry: .milliseconds(until)) {
+            ticket
+        } else {
+            nil
+        }
     }
 
     @Test func takesQueuesRefuses() {

@@ -9,10 +9,12 @@ import Testing
 @Suite struct DeadlineTests {
     static let start = Instant.milliseconds(1_000)
 
-    @Test(arguments: [
-        (15_000, nil, 16_000, false), (15_000, 2_000, 3_000, true), (15_000, 15_000, 16_000, false), (15_000, 20_000, 16_000, false),
-        (nil, 2_000, 3_000, true), (nil, nil, nil, false), (15_000, -5, 1_000, true),
-    ] as [(Int64?, Int64?, Int64?, Bool)])
+    @Test(
+        arguments: [
+            (15_000, nil, 16_000, false), (15_000, 2_000, 3_000, true), (15_000, 15_000, 16_000, false),
+            (15_000, 20_000, 16_000, false),
+            (nil, 2_000, 3_000, true), (nil, nil, nil, false), (15_000, -5, 1_000, true),
+        ] as [(Int64?, Int64?, Int64?, Bool)])
     func theShorterOfRouteAndCaller(total: Int64?, caller: Int64?, expiry: Int64?, isCallers: Bool) {
         let deadline = Deadline(start: Self.start, total: total.map { .milliseconds($0) }, caller: caller.map { .milliseconds($0) })
         #expect(deadline.expiry == expiry.map { .milliseconds($0) } ?? .never)
@@ -24,11 +26,12 @@ import Testing
         #expect(deadline == Deadline(start: Self.start, total: .seconds(15)))
     }
 
-    @Test(arguments: [
-        (1_000, .until(.milliseconds(6_000), limitedBy: .perTry)), (11_000, .until(.milliseconds(16_000), limitedBy: .total)),
-        (12_000, .until(.milliseconds(16_000), limitedBy: .total)), (15_995, .until(.milliseconds(16_000), limitedBy: .total)),
-        (15_996, .insufficient), (16_000, .insufficient), (20_000, .insufficient),
-    ] as [(Int64, Deadline.Attempt)])
+    @Test(
+        arguments: [
+            (1_000, .until(.milliseconds(6_000), limitedBy: .perTry)), (11_000, .until(.milliseconds(16_000), limitedBy: .total)),
+            (12_000, .until(.milliseconds(16_000), limitedBy: .total)), (15_995, .until(.milliseconds(16_000), limitedBy: .total)),
+            (15_996, .insufficient), (16_000, .insufficient), (20_000, .insufficient),
+        ] as [(Int64, Deadline.Attempt)])
     func anAttemptGetsTheLesser(at: Int64, attempt: Deadline.Attempt) {
         let deadline = Deadline(start: Self.start, total: .seconds(15))
         #expect(deadline.attempt(at: .milliseconds(at), TimeoutSettings()) == attempt)
@@ -40,13 +43,19 @@ import Testing
         let deadline = Deadline(start: Self.start, total: nil)
         #expect(deadline.attempt(at: Self.start, settings) == .until(.never, limitedBy: .total))
         #expect(deadline.remaining(at: Self.start) == .max)
-        #expect(deadline.queueExpiry(at: Self.start, maximumWait: .milliseconds(50), minimumTry: .milliseconds(5)) == .milliseconds(1_050))
+        #expect(
+            deadline.queueExpiry(at: Self.start, maximumWait: .milliseconds(50), minimumTry: .milliseconds(5))
+                == .milliseconds(1_050))
     }
 
     @Test func theQueueLeavesTimeForATry() {
         let deadline = Deadline(start: Self.start, total: .milliseconds(40))
-        #expect(deadline.queueExpiry(at: Self.start, maximumWait: .milliseconds(50), minimumTry: .milliseconds(5)) == .milliseconds(1_035))
-        #expect(deadline.queueExpiry(at: Self.start, maximumWait: .milliseconds(20), minimumTry: .milliseconds(5)) == .milliseconds(1_020))
+        #expect(
+            deadline.queueExpiry(at: Self.start, maximumWait: .milliseconds(50), minimumTry: .milliseconds(5))
+                == .milliseconds(1_035))
+        #expect(
+            deadline.queueExpiry(at: Self.start, maximumWait: .milliseconds(20), minimumTry: .milliseconds(5))
+                == .milliseconds(1_020))
         #expect(deadline.remaining(at: .milliseconds(1_041)) == 0)
     }
 
@@ -56,7 +65,8 @@ import Testing
         let attempt: Reason
         let processed: Outcome.Processed
         let answer: Reason
-        init(_ limit: Deadline.Limit, _ stage: Deadline.Stage, _ attempt: Reason, _ processed: Outcome.Processed, _ answer: Reason) {
+        init(_ limit: Deadline.Limit, _ stage: Deadline.Stage, _ attempt: Reason, _ processed: Outcome.Processed, _ answer: Reason)
+        {
             self.limit = limit
             self.stage = stage
             self.attempt = attempt

@@ -10,11 +10,14 @@ import Testing
     static let draw = Draw(seed: Seed.current.value)
 
     private func shares(
-        _ picker: EndpointPicker, picks: Int = 10_000, tried: TriedEndpoints = TriedEndpoints(), attempt: Int = 0, load: (Int) -> Int = { _ in 0 }
+        _ picker: EndpointPicker, picks: Int = 10_000, tried: TriedEndpoints = TriedEndpoints(), attempt: Int = 0,
+        load: (Int) -> Int = { _ in 0 }
     ) -> [Int] {
         var counts = Array(repeating: 0, count: picker.count)
         for request in 0..<UInt64(picks) {
-            if let index = picker.pick(request: request, attempt: attempt, draw: Self.draw, tried: tried, load: load) { counts[index] += 1 }
+            if let index = picker.pick(request: request, attempt: attempt, draw: Self.draw, tried: tried, load: load) {
+                counts[index] += 1
+            }
         }
         return counts
     }
@@ -36,7 +39,9 @@ import Testing
         tried.insert(3)
         let counts = shares(picker, tried: tried, attempt: 1)
         #expect(counts[1] == 0 && counts[3] == 0)
-        #expect([0, 2, 4].allSatisfy { abs(counts[$0] - 3_333) < 5 * 48 }, "the neighbour of one that is missing gets no more: \(counts)")
+        #expect(
+            [0, 2, 4].allSatisfy { abs(counts[$0] - 3_333) < 5 * 48 },
+            "the neighbour of one that is missing gets no more: \(counts)")
     }
 
     @Test func theLessLoadedOfTwoIsChosen() {
@@ -89,7 +94,9 @@ import Testing
     }
 
     @Test func anEmptySetHasNothing() {
-        #expect(EndpointPicker(.roundRobin, count: 0).pick(request: 1, attempt: 0, draw: Self.draw, tried: TriedEndpoints(), load: { _ in 0 }) == nil)
+        #expect(
+            EndpointPicker(.roundRobin, count: 0).pick(
+                request: 1, attempt: 0, draw: Self.draw, tried: TriedEndpoints(), load: { _ in 0 }) == nil)
     }
 
     @Test(arguments: BalancingPolicy.allCases)

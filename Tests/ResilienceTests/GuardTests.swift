@@ -228,7 +228,9 @@ extension GuardSettings {
         var kept: AttemptPermit?
         #expect(guardian.ask(0, keep: &kept) == .admitted)
         let waiters = [RecordingWaiter(), RecordingWaiter()]
-        guard let first = guardian.join(waiters[0], 0, until: 50), let second = guardian.join(waiters[1], 0, until: 50) else { return }
+        guard let first = guardian.join(waiters[0], 0, until: 50), let second = guardian.join(waiters[1], 0, until: 50) else {
+            return
+        }
         #expect(guardian.cancelWait(first))
         #expect(!guardian.cancelWait(first))
         kept = nil
@@ -303,7 +305,9 @@ extension GuardSettings {
         if let token = guardian.withdrawRetry(now: .origin) { token.finished(now: .origin) }
         guardian.noteFreeRetry()
         snapshot = guardian.snapshot()
-        #expect(snapshot.retriesAvailable == 0 && snapshot.retriesGranted == 3 && snapshot.retriesRefunded == 1 && snapshot.retriesFree == 1)
+        #expect(
+            snapshot.retriesAvailable == 0 && snapshot.retriesGranted == 3 && snapshot.retriesRefunded == 1
+                && snapshot.retriesFree == 1)
         #expect(snapshot.counters.refusedRetryBudget == 1)
     }
 

@@ -29,7 +29,8 @@ import Testing
         var settings = GuardSettings.small(permits: 5, places: 8)
         settings.breaker = .plain(100, minimum: 100)
         let guardian = Guard(settings, draw: Draw(seed: 1))
-        let inside = Atomic<Int>(0), most = Atomic<Int>(0), admitted = Atomic<Int>(0), waited = Atomic<Int>(0), lost = Atomic<Int>(0)
+        let inside = Atomic<Int>(0), most = Atomic<Int>(0), admitted = Atomic<Int>(0), waited = Atomic<Int>(0),
+            lost = Atomic<Int>(0)
         let clock = Atomic<Int64>(0)
         onEight { thread in
             var random = seed.random(UInt64(thread))

@@ -21,7 +21,8 @@ import Testing
         return question
     }
 
-    static func decide(_ question: RetryQuestion, _ settings: RetrySettings = RetrySettings(), request: UInt64 = 1) -> RetryDecision {
+    static func decide(_ question: RetryQuestion, _ settings: RetrySettings = RetrySettings(), request: UInt64 = 1) -> RetryDecision
+    {
         RetryPolicy.decide(question, settings: settings, draw: draw, request: request)
     }
 
@@ -37,7 +38,9 @@ import Testing
         /// Safe, idempotent, other; without a list, and with everything listed.
         let plain: String
         let listed: String
-        init(_ name: String, _ reason: Reason?, _ processed: Outcome.Processed, status: Int? = nil, _ plain: String, _ listed: String) {
+        init(
+            _ name: String, _ reason: Reason?, _ processed: Outcome.Processed, status: Int? = nil, _ plain: String, _ listed: String
+        ) {
             self.name = name
             self.reason = reason
             self.processed = processed
@@ -87,9 +90,11 @@ import Testing
         var nothing = RetrySettings()
         nothing.retryOn = []
         func letters(_ settings: RetrySettings) -> String {
-            String(MethodClass.allCases.map { method in
-                Self.isRetried(Self.question(row.reason, row.processed, status: row.status, method: method), settings) ? "y" : "n"
-            })
+            String(
+                MethodClass.allCases.map { method in
+                    Self.isRetried(Self.question(row.reason, row.processed, status: row.status, method: method), settings)
+                        ? "y" : "n"
+                })
         }
         #expect(letters(RetrySettings()) == row.plain)
         #expect(letters(everything) == row.listed)
@@ -139,9 +144,11 @@ import Testing
         ask()
         question.remainingNanoseconds = 1_000_000_000
         ask()
-        #expect(words == [
-            .retryCommitted, .retryMax, .retryPushback, .retryNotRetryable, .retryBody, .retryBreaker, .retryBreaker, .retryDeadline,
-        ])
+        #expect(
+            words == [
+                .retryCommitted, .retryMax, .retryPushback, .retryNotRetryable, .retryBody, .retryBreaker, .retryBreaker,
+                .retryDeadline,
+            ])
     }
 
     @Test func fiveAttemptsAreTheMost() {
@@ -173,7 +180,9 @@ import Testing
         }
         settings.backoffCap = .milliseconds(30)
         for request in 0..<100 as Range<UInt64> {
-            guard case .retry(let delay) = Self.decide(Self.question(.timeoutPerTry, .maybe) { $0.attemptsUsed = 4 }, settings, request: request)
+            guard
+                case .retry(let delay) = Self.decide(
+                    Self.question(.timeoutPerTry, .maybe) { $0.attemptsUsed = 4 }, settings, request: request)
             else { return }
             #expect(delay <= 30_000_000)
         }
@@ -183,13 +192,18 @@ import Testing
         #expect(Self.decide(Self.question { $0.hasUntriedEndpoint = true }) == .retry(delayNanoseconds: 0))
         var settings = RetrySettings()
         settings.attempts = 5
-        #expect(Self.decide(Self.question { $0.hasUntriedEndpoint = true; $0.attemptsUsed = 2 }, settings) != .retry(delayNanoseconds: 0))
+        #expect(
+            Self.decide(
+                Self.question {
+                    $0.hasUntriedEndpoint = true; $0.attemptsUsed = 2
+                }, settings) != .retry(delayNanoseconds: 0))
         #expect(Self.decide(Self.question(.timeoutPerTry, .maybe) { $0.hasUntriedEndpoint = true }) != .retry(delayNanoseconds: 0))
     }
 
     @Test func calmIsAtLeastOneBaseBackoff() {
         for request in 0..<100 as Range<UInt64> {
-            #expect(Self.decide(Self.question(.http2EnhanceYourCalm, .no), request: request) == .retry(delayNanoseconds: 25_000_000))
+            #expect(
+                Self.decide(Self.question(.http2EnhanceYourCalm, .no), request: request) == .retry(delayNanoseconds: 25_000_000))
         }
     }
 
@@ -204,22 +218,33 @@ import Testing
         #expect(longest > 1_090_000_000)
     }
 
-    @Test(arguments: [
-        (5_000_000_000, 60_000_000_000, nil), (5_000_000_001, 60_000_000_000, .retryPushback), (.max, 60_000_000_000, .retryPushback),
-        (1_000_000_000, 1_000_000_000, .retryDeadline), (1_000_000_000, 1_200_000_000, nil), (-5, 1_000_000_000, nil),
-    ] as [(Int64, Int64, Reason?)])
+    @Test(
+        arguments: [
+            (5_000_000_000, 60_000_000_000, nil), (5_000_000_001, 60_000_000_000, .retryPushback),
+            (.max, 60_000_000_000, .retryPushback),
+            (1_000_000_000, 1_000_000_000, .retryDeadline), (1_000_000_000, 1_200_000_000, nil), (-5, 1_000_000_000, nil),
+        ] as [(Int64, Int64, Reason?)])
     func theWaitMustFit(asked: Int64, remaining: Int64, no: Reason?) {
-        let decision = Self.decide(Self.question(.statusBackpressure, .yes, status: 429) {
-            $0.pushback = .after(nanoseconds: asked)
-            $0.remainingNanoseconds = remaining
-        })
+        let decision = Self.decide(
+            Self.question(.statusBackpressure, .yes, status: 429) {
+                $0.pushback = .after(nanoseconds: asked)
+                $0.remainingNanoseconds = remaining
+            })
         if let no { #expect(decision == .no(no)) } else if case .no(let reason) = decision { Issue.record("\(reason)") }
     }
 
     @Test func theSmallestTryMustFitTheDeadline() {
         let question = Self.question { $0.hasUntriedEndpoint = true }
-        #expect(Self.isRetried(Self.question { $0.hasUntriedEndpoint = true; $0.remainingNanoseconds = 5_000_000 }))
-        #expect(Self.decide(Self.question { $0.hasUntriedEndpoint = true; $0.remainingNanoseconds = 4_999_999 }) == .no(.retryDeadline))
+        #expect(
+            Self.isRetried(
+                Self.question {
+                    $0.hasUntriedEndpoint = true; $0.remainingNanoseconds = 5_000_000
+                }))
+        #expect(
+            Self.decide(
+                Self.question {
+                    $0.hasUntriedEndpoint = true; $0.remainingNanoseconds = 4_999_999
+                }) == .no(.retryDeadline))
         #expect(Self.isRetried(question))
     }
 
@@ -231,12 +256,13 @@ import Testing
         settings.maximumRetryAfter = .seconds(Int64.max)
         for asked in [0, 1, Int64.max] {
             for used in [0, 1, 4] {
-                _ = Self.decide(Self.question(.timeoutPerTry, .maybe) {
-                    $0.attemptsUsed = used
-                    $0.pushback = .after(nanoseconds: asked)
-                    $0.remainingNanoseconds = .max
-                    $0.minimumTryNanoseconds = .max
-                }, settings)
+                _ = Self.decide(
+                    Self.question(.timeoutPerTry, .maybe) {
+                        $0.attemptsUsed = used
+                        $0.pushback = .after(nanoseconds: asked)
+                        $0.remainingNanoseconds = .max
+                        $0.minimumTryNanoseconds = .max
+                    }, settings)
             }
         }
     }

@@ -11,7 +11,9 @@ struct Seed: CustomStringConvertible, Sendable {
     let value: UInt64
 
     static let current: Seed = {
-        guard let text = unsafe getenv("HOLDFAST_SEED"), let value = UInt64(unsafe String(cString: text)) else { return Seed(value: 20_261_125) }
+        guard let text = unsafe getenv("HOLDFAST_SEED"), let value = UInt64(unsafe String(cString: text)) else {
+            return Seed(value: 20_261_125)
+        }
         return Seed(value: value)
     }()
 

@@ -20,7 +20,9 @@ extension Configuration.Listener {
                     Kind.listening.checked { address, node, reader in
                         if case .ip(_, port: 0) = address { return }
                         reader.claim("listener address", address, at: node.position)
-                    }, required: true, "Where it listens: one socket a reactor, so that the kernel spreads the connections. A Unix socket is served by one reactor."),
+                    }, required: true,
+                    "Where it listens: one socket a reactor, so that the kernel spreads the connections. A Unix socket is served by one reactor."
+                ),
                 Field(
                     "tls", \.tls, Configuration.ListenerTLS.table.kind(Configuration.ListenerTLS()).optional(none: "none"),
                     "How it speaks TLS. Without it: HTTP/1.1, and HTTP/2 with prior knowledge, in clear."),
@@ -110,7 +112,8 @@ extension Configuration.ListenerTLS {
                     "The groups for key exchange, preferred first: X25519, P-256, P-384, P-521, X448."),
                 Field(
                     "ticket_rotation", \.ticketRotation, Kind.duration(.seconds(60) ... .seconds(7 * 86_400)).orOff(),
-                    "Age at which a new key for session tickets is made; the one before it still opens them. The listeners share their keys, so that the shortest age counts; it is looked at once a minute. `off`: no tickets."),
+                    "Age at which a new key for session tickets is made; the one before it still opens them. The listeners share their keys, so that the shortest age counts; it is looked at once a minute. `off`: no tickets."
+                ),
                 Field(
                     "handshake_timeout", \.handshakeTimeout, .duration(.milliseconds(100) ... .seconds(60)),
                     "From the accepted connection to the finished handshake."),

@@ -58,7 +58,8 @@ extension Configuration.Upstream {
                     "How long sent bytes may stay unacknowledged before the connection is given up."),
                 Field(
                     "host", \.host, .choice,
-                    "What it sees in `Host`: what the client sent, or its own name (`tls.server_name`, else the endpoint's address and port, `localhost` for a Unix socket). The client's stands in `X-Forwarded-Host` either way."),
+                    "What it sees in `Host`: what the client sent, or its own name (`tls.server_name`, else the endpoint's address and port, `localhost` for a Unix socket). The client's stands in `X-Forwarded-Host` either way."
+                ),
             ])
     }
 

@@ -17,7 +17,9 @@ enum MessageFraming {
         if let coding {
             if length != nil { return .failure(.framing("Transfer-Encoding and Content-Length")) }
             if version == .http10 { return .failure(.framing("Transfer-Encoding in HTTP/1.0")) }
-            if fields.first(.transferEncoding, from: coding + 1) != nil { return .failure(.framing("two Transfer-Encoding fields")) }
+            if fields.first(.transferEncoding, from: coding + 1) != nil {
+                return .failure(.framing("two Transfer-Encoding fields"))
+            }
             return fields.withValue(coding) { value in
                 if value.equalsIgnoringCase("chunked") { return .chunked }
                 if endsInChunked(value) {

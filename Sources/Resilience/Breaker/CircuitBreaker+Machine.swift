@@ -51,7 +51,9 @@ extension CircuitBreaker {
         if slot.marks.contains(.headCame) { return }
         calls.stopClock(index, now: clock)
         calls.insertMarks(.headCame, index)
-        guard limits.slowCall != nil, slot.generation == generation, !slot.marks.contains(.wasSlow), state == .closed else { return }
+        guard limits.slowCall != nil, slot.generation == generation, !slot.marks.contains(.wasSlow), state == .closed else {
+            return
+        }
         heads.record(false, at: clock)
         slowRun = 0
         tripIfDue(at: clock, retryAfter: nil)
@@ -116,7 +118,8 @@ extension CircuitBreaker {
         if probes.failed >= limits.failedProbes || probes.slow >= limits.slowProbes {
             openings += 1
             open(at: instant, retryAfter: retryAfter)
-        } else if probes.fast >= limits.probes - min(limits.failedProbes, limits.slowProbes) + 1 || probes.reported >= limits.probes {
+        } else if probes.fast >= limits.probes - min(limits.failedProbes, limits.slowProbes) + 1 || probes.reported >= limits.probes
+        {
             close(at: instant)
         } else {
             var next = Int64.max

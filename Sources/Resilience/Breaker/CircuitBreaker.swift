@@ -152,7 +152,9 @@ public struct CircuitBreaker: Sendable {
     public mutating func requestSent(_ call: Call, now: Instant) {
         advance(to: now)
         guard let slow = limits.slowCall, let index = calls.index(call) else { return }
-        if calls.slots[index].marks.isDisjoint(with: [.headCame, .wasSlow]) { calls.startClock(index, now: clock, threshold: slow) }
+        if calls.slots[index].marks.isDisjoint(with: [.headCame, .wasSlow]) {
+            calls.startClock(index, now: clock, threshold: slow)
+        }
     }
 
     /// We wait for the client's body: the slow clock stands still.

@@ -196,7 +196,8 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
             let limit = congestionLimit(of: Int(waiters.oldest))
             if limit > clock { break }
             lastLongWait = max(lastLongWait, limit)
-            waiters.decide(waiters.oldest, waiters.slots[Int(waiters.oldest)].expiry < limit ? .bulkheadQueueTimeout : .bulkheadCoDel)
+            waiters.decide(
+                waiters.oldest, waiters.slots[Int(waiters.oldest)].expiry < limit ? .bulkheadQueueTimeout : .bulkheadCoDel)
         }
         noteIfEmpty()
         if clock - lastLongWait >= interval {

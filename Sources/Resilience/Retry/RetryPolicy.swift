@@ -112,7 +112,8 @@ public enum RetryPolicy {
         var backoff = uniform(upTo: ceiling, draw, request, .backoff, UInt64(extra))
         if asked > 0 {
             let least = max(backoff, asked)
-            let (sum, overflow) = least.addingReportingOverflow(uniform(upTo: least / 10, draw, request, .retryAfterJitter, UInt64(extra)))
+            let (sum, overflow) = least.addingReportingOverflow(
+                uniform(upTo: least / 10, draw, request, .retryAfterJitter, UInt64(extra)))
             return overflow ? .max : sum
         }
         if condition == .neverSent && extra == 1 && question.hasUntriedEndpoint { return 0 }

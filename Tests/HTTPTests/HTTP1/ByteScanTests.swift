@@ -80,7 +80,10 @@ struct ByteScanTests {
     @Test func classes() {
         for byte in UInt8.min...UInt8.max {
             #expect(byte.isTokenOctet == ByteScanTests.token.contains(byte))
-            let isHost = byte < 128 && (Character(Unicode.Scalar(byte)).isLetter || Character(Unicode.Scalar(byte)).isNumber || "-._~".utf8.contains(byte))
+            let isHost =
+                byte < 128
+                && (Character(Unicode.Scalar(byte)).isLetter || Character(Unicode.Scalar(byte)).isNumber
+                    || "-._~".utf8.contains(byte))
             #expect(byte.isHostOctet == isHost)
         }
     }

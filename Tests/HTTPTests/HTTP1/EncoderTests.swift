@@ -50,7 +50,10 @@ struct EncoderTests {
         ("OPTIONS http://h HTTP/1.1⏎Host: h⏎⏎", "OPTIONS * HTTP/1.1⏎host: h⏎⏎"),
         ("GET / HTTP/1.1⏎TE: trailers⏎Host: h⏎Connection: te⏎⏎", "GET / HTTP/1.1⏎host: h⏎te: trailers⏎connection: te⏎⏎"),
         // Not even an unstripped head lets another's connection fields through.
-        ("POST / HTTP/1.1⏎Host: h⏎Connection: close, upgrade⏎Upgrade: h2c⏎HTTP2-Settings: x⏎Keep-Alive: 5⏎Proxy-Connection: a⏎Trailer: b⏎Expect: 100-continue⏎Content-Length: 1⏎⏎", "POST / HTTP/1.1⏎host: h⏎content-length: 1⏎⏎"),
+        (
+            "POST / HTTP/1.1⏎Host: h⏎Connection: close, upgrade⏎Upgrade: h2c⏎HTTP2-Settings: x⏎Keep-Alive: 5⏎Proxy-Connection: a⏎Trailer: b⏎Expect: 100-continue⏎Content-Length: 1⏎⏎",
+            "POST / HTTP/1.1⏎host: h⏎content-length: 1⏎⏎"
+        ),
         ("GET / HTTP/1.1⏎Host: h⏎A:  b ⏎C: d⏎E:⏎F: ⏎⏎", "GET / HTTP/1.1⏎host: h⏎a: b⏎c: d⏎e: ⏎f: ⏎⏎"),
     ])
     func writesRequests(source: String, expected: String) {
@@ -68,7 +71,9 @@ struct EncoderTests {
                 expectsContinue: true, into: &$0)
         }
         #expect(
-            text == "POST /a?q=1 HTTP/1.1⏎host: users.internal:9001⏎content-length: 4⏎expect: 100-continue⏎te: trailers⏎connection: te, close⏎⏎")
+            text
+                == "POST /a?q=1 HTTP/1.1⏎host: users.internal:9001⏎content-length: 4⏎expect: 100-continue⏎te: trailers⏎connection: te, close⏎⏎"
+        )
         #expect(encoded { HTTP1Encoder.encodeRequest(head, endStream: true, into: &$0) }.contains("⏎content-length: 0⏎"))
     }
 
@@ -84,8 +89,11 @@ struct EncoderTests {
     @Test(arguments: [
         ResponseCase(framing: .length(5), expected: "HTTP/1.1 200 OK⏎x: y⏎content-length: 5⏎⏎"),
         ResponseCase(framing: .length(5), keeps: false, expected: "HTTP/1.1 200 OK⏎x: y⏎content-length: 5⏎connection: close⏎⏎"),
-        ResponseCase(framing: .length(5), version: .http10, expected: "HTTP/1.1 200 OK⏎x: y⏎content-length: 5⏎connection: keep-alive⏎⏎"),
-        ResponseCase(framing: .length(5), version: .http10, keeps: false, expected: "HTTP/1.1 200 OK⏎x: y⏎content-length: 5⏎connection: close⏎⏎"),
+        ResponseCase(
+            framing: .length(5), version: .http10, expected: "HTTP/1.1 200 OK⏎x: y⏎content-length: 5⏎connection: keep-alive⏎⏎"),
+        ResponseCase(
+            framing: .length(5), version: .http10, keeps: false,
+            expected: "HTTP/1.1 200 OK⏎x: y⏎content-length: 5⏎connection: close⏎⏎"),
         ResponseCase(framing: .stream, expected: "HTTP/1.1 200 OK⏎x: y⏎transfer-encoding: chunked⏎⏎"),
         ResponseCase(framing: .stream, version: .http10, expected: "HTTP/1.1 200 OK⏎x: y⏎connection: close⏎⏎"),
         ResponseCase(framing: .untilClose, expected: "HTTP/1.1 200 OK⏎x: y⏎connection: close⏎⏎"),
@@ -95,13 +103,17 @@ struct EncoderTests {
         ResponseCase(framing: .length(7), method: .head, expected: "HTTP/1.1 200 OK⏎x: y⏎content-length: 7⏎⏎"),
         ResponseCase(framing: .stream, method: .head, expected: "HTTP/1.1 200 OK⏎x: y⏎⏎"),
         ResponseCase(framing: .untilClose, method: .head, expected: "HTTP/1.1 200 OK⏎x: y⏎⏎"),
-        ResponseCase(source: "HTTP/1.1 304 X⏎Content-Length: 05⏎⏎", framing: .none, expected: "HTTP/1.1 304 Not Modified⏎content-length: 5⏎⏎"),
+        ResponseCase(
+            source: "HTTP/1.1 304 X⏎Content-Length: 05⏎⏎", framing: .none, expected: "HTTP/1.1 304 Not Modified⏎content-length: 5⏎⏎"
+        ),
         ResponseCase(source: "HTTP/1.1 304 X⏎⏎", framing: .none, expected: "HTTP/1.1 304 Not Modified⏎⏎"),
         ResponseCase(source: "HTTP/1.1 204 X⏎Content-Length: 5⏎⏎", framing: .none, expected: "HTTP/1.1 204 No Content⏎⏎"),
         ResponseCase(source: "HTTP/1.1 204 X⏎⏎", framing: .length(0), expected: "HTTP/1.1 204 No Content⏎⏎"),
         // Reason phrases are ours; unknown statuses have none, but their space.
         ResponseCase(source: "HTTP/1.1 299 Odd⏎⏎", framing: .length(0), expected: "HTTP/1.1 299 ⏎content-length: 0⏎⏎"),
-        ResponseCase(source: "HTTP/1.1 503 X⏎Connection: foo⏎Keep-Alive: 1⏎Transfer-Encoding: chunked⏎Upgrade: a⏎⏎", framing: .stream, expected: "HTTP/1.1 503 Service Unavailable⏎transfer-encoding: chunked⏎⏎"),
+        ResponseCase(
+            source: "HTTP/1.1 503 X⏎Connection: foo⏎Keep-Alive: 1⏎Transfer-Encoding: chunked⏎Upgrade: a⏎⏎", framing: .stream,
+            expected: "HTTP/1.1 503 Service Unavailable⏎transfer-encoding: chunked⏎⏎"),
     ])
     func writesResponses(row: ResponseCase) {
         let head = EncoderTests.response(row.source, to: row.method)
@@ -117,7 +129,8 @@ struct EncoderTests {
         head.status = 103
         head.fields.append("Link", "</a>; rel=preload")
         head.fields.append(.contentLength, "5")
-        #expect(encoded { HTTP1Encoder.encodeInformational(head, into: &$0) } == "HTTP/1.1 103 Early Hints⏎link: </a>; rel=preload⏎⏎")
+        #expect(
+            encoded { HTTP1Encoder.encodeInformational(head, into: &$0) } == "HTTP/1.1 103 Early Hints⏎link: </a>; rel=preload⏎⏎")
     }
 
     @Test func writesChunks() {
@@ -190,8 +203,14 @@ struct ConnectionFieldsTests {
         ("Upgrade: websocket⏎HTTP2-Settings: AAMAAABk⏎Connection: Upgrade, HTTP2-Settings⏎X: y", " [x: y]"),
         ("Upgrade: h2c⏎X: y", " [x: y]"),  // case A24: nominated or not
         ("Proxy-Authorization: Basic x⏎Proxy-Authenticate: Basic⏎Proxy-Authentication-Info: a⏎X: y", " [x: y]"),
-        ("Connection: Authorization, Cookie, Content-Type, Date, Via⏎Authorization: a⏎Cookie: b⏎Content-Type: c⏎Via: d", " [authorization: a] [cookie: b] [content-type: c] [via: d]"),
-        ("Connection: X-Forwarded-For, X-Forwarded-Proto, X-Request-ID, Forwarded⏎X-Forwarded-For: a⏎X-Request-Id: b", " [x-forwarded-for: a] [x-request-id: b]"),
+        (
+            "Connection: Authorization, Cookie, Content-Type, Date, Via⏎Authorization: a⏎Cookie: b⏎Content-Type: c⏎Via: d",
+            " [authorization: a] [cookie: b] [content-type: c] [via: d]"
+        ),
+        (
+            "Connection: X-Forwarded-For, X-Forwarded-Proto, X-Request-ID, Forwarded⏎X-Forwarded-For: a⏎X-Request-Id: b",
+            " [x-forwarded-for: a] [x-request-id: b]"
+        ),
     ])
     func stripsRequests(fields: String, left: String) {
         let head = EncoderTests.request("GET / HTTP/1.1⏎Host: h⏎\(fields)⏎⏎")
@@ -213,7 +232,8 @@ struct ConnectionFieldsTests {
 
     @Test func stripsResponses() {
         let head = EncoderTests.response(
-            "HTTP/1.1 200 OK⏎Connection: foo⏎Foo: a⏎Keep-Alive: 5⏎Set-Cookie: b⏎Set-Cookie: c⏎Content-Length: 3⏎Proxy-Authenticate: d⏎⏎")
+            "HTTP/1.1 200 OK⏎Connection: foo⏎Foo: a⏎Keep-Alive: 5⏎Set-Cookie: b⏎Set-Cookie: c⏎Content-Length: 3⏎Proxy-Authenticate: d⏎⏎"
+        )
         head.stripConnectionFields()
         #expect(describe(head.fields) == " [set-cookie: b] [set-cookie: c] [content-length: 3]")
     }

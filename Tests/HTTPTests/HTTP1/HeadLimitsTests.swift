@@ -28,7 +28,9 @@ struct HeadLimitsTests {
         limits.headerBytes = 200
         let long = String(repeating: "v", count: 200 - 84)
         #expect(outcome(wire("GET / HTTP/1.1⏎Host: a⏎X: \(long)⏎⏎"), limits).hasSuffix("end"))
-        #expect(outcome(wire("GET / HTTP/1.1⏎Host: a⏎X: \(long)v⏎⏎"), limits) == "failure request.header_too_large: head above the limit")
+        #expect(
+            outcome(wire("GET / HTTP/1.1⏎Host: a⏎X: \(long)v⏎⏎"), limits)
+                == "failure request.header_too_large: head above the limit")
     }
 
     /// Space around values is no part of the count, but the head may not be larger than the limit with it either.
@@ -38,9 +40,13 @@ struct HeadLimitsTests {
         let rest = 200 - "GET / HTTP/1.1__Host: a__X:__".count - 2
         let space = String(repeating: " ", count: rest)
         #expect(outcome(wire("GET / HTTP/1.1⏎Host: a⏎X:\(space)⏎⏎"), limits).hasSuffix("end"))
-        #expect(outcome(wire("GET / HTTP/1.1⏎Host: a⏎X:\(space) ⏎⏎"), limits) == "failure request.header_too_large: head above the limit")
+        #expect(
+            outcome(wire("GET / HTTP/1.1⏎Host: a⏎X:\(space) ⏎⏎"), limits)
+                == "failure request.header_too_large: head above the limit")
         // Not ended, and it cannot end within the limit any more.
-        #expect(outcome(wire("GET / HTTP/1.1⏎Host: a⏎X:\(space)     "), limits) == "failure request.header_too_large: head above the limit")
+        #expect(
+            outcome(wire("GET / HTTP/1.1⏎Host: a⏎X:\(space)     "), limits)
+                == "failure request.header_too_large: head above the limit")
     }
 
     @Test func nameOf65536Letters() {  // case A12
@@ -55,8 +61,12 @@ struct HeadLimitsTests {
         limits.targetBytes = 64
         let path = "/" + String(repeating: "p", count: 63)
         #expect(outcome(wire("GET \(path) HTTP/1.1⏎Host: a⏎⏎"), limits).hasSuffix("end"))
-        #expect(outcome(wire("GET \(path)p HTTP/1.1⏎Host: a⏎⏎"), limits) == "failure request.uri_too_long: request target above the limit")
-        #expect(outcome(wire("GET /?\(path) HTTP/1.1⏎Host: a⏎⏎"), limits) == "failure request.uri_too_long: request target above the limit")
+        #expect(
+            outcome(wire("GET \(path)p HTTP/1.1⏎Host: a⏎⏎"), limits)
+                == "failure request.uri_too_long: request target above the limit")
+        #expect(
+            outcome(wire("GET /?\(path) HTTP/1.1⏎Host: a⏎⏎"), limits)
+                == "failure request.uri_too_long: request target above the limit")
         // Without an end of the line in sight.
         #expect(outcome(wire("GET \(path)\(path)"), limits) == "failure request.uri_too_long: request line above the limit")
         // The head's limit comes first where it is smaller.
@@ -68,7 +78,8 @@ struct HeadLimitsTests {
     @Test func methodBytes() {
         let method = String(repeating: "M", count: 32)
         #expect(outcome(wire("\(method) / HTTP/1.1⏎Host: a⏎⏎"), HeadLimits()).hasSuffix("end"))
-        #expect(outcome(wire("\(method)M / HTTP/1.1⏎Host: a⏎⏎"), HeadLimits()) == "failure request.malformed: method above the limit")
+        #expect(
+            outcome(wire("\(method)M / HTTP/1.1⏎Host: a⏎⏎"), HeadLimits()) == "failure request.malformed: method above the limit")
     }
 
     @Test func connectionOptions() {
@@ -99,12 +110,15 @@ struct HeadLimitsTests {
         limits.headerBytes = 120
         let head = "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked⏎⏎0⏎"
         #expect(outcome(wire(head + "A: 1⏎B: 2⏎C: 3⏎⏎"), limits).hasSuffix("end [a: 1] [b: 2] [c: 3]"))
-        #expect(outcome(wire(head + "A: 1⏎B: 2⏎C: 3⏎D: 4⏎⏎"), limits).hasSuffix("failure request.header_too_large: head above the limit"))
+        #expect(
+            outcome(wire(head + "A: 1⏎B: 2⏎C: 3⏎D: 4⏎⏎"), limits).hasSuffix(
+                "failure request.header_too_large: head above the limit"))
         #expect(outcome(wire(head + "A:⏎B:⏎C:⏎⏎"), limits).hasSuffix("end [a: ] [b: ] [c: ]"))
         let long = String(repeating: "v", count: 120 - 33)
         #expect(outcome(wire(head + "A: \(long)⏎⏎"), limits).hasSuffix("[a: \(long)]"))
         #expect(outcome(wire(head + "A: \(long)v⏎⏎"), limits).hasSuffix("failure request.header_too_large: head above the limit"))
-        #expect(outcome(wire(head + "A: \(long)\(long)"), limits).hasSuffix("failure request.header_too_large: head above the limit"))
+        #expect(
+            outcome(wire(head + "A: \(long)\(long)"), limits).hasSuffix("failure request.header_too_large: head above the limit"))
     }
 
     @Test func limitsOfUpstreams() {  // case B12

@@ -24,7 +24,10 @@ struct MessageGenerator {
 
     mutating func request() -> [UInt8] {
         let method = one(of: ["GET", "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "FOO", "M-SEARCH"])
-        let target = one(of: ["/", "/a/b?c=d", "/%41;x?", "http://h.example/x", "https://h.example?y", "/" + text(below(40), "abc/~!$&'()*+,-.:;=@_%")])
+        let target = one(of: [
+            "/", "/a/b?c=d", "/%41;x?", "http://h.example/x", "https://h.example?y",
+            "/" + text(below(40), "abc/~!$&'()*+,-.:;=@_%"),
+        ])
         let isOld = below(8) == 0
         var lines = [one(of: ["Host: h.example", "host:h.example", "HOST: →h.example "])]
         for _ in 0..<below(8) { lines.append(field()) }
@@ -39,7 +42,9 @@ struct MessageGenerator {
             lines.append("Transfer-Encoding: chunked")
             payload = chunks(body)
         }
-        if below(4) == 0 { lines.append(one(of: ["Connection: close", "Connection: keep-alive", "Connection: x-a, close", "TE: trailers"])) }
+        if below(4) == 0 {
+            lines.append(one(of: ["Connection: close", "Connection: keep-alive", "Connection: x-a, close", "TE: trailers"]))
+        }
         shuffle(&lines)
         return damaged(wire("\(method) \(target) HTTP/1.\(isOld ? 0 : 1)⏎" + lines.map { $0 + "⏎" }.joined() + "⏎") + payload)
     }

@@ -48,25 +48,63 @@ func requestLog(_ message: [UInt8], limits: HeadLimits = HeadLimits()) -> (log: 
 struct RequestRulesTests {
     @Test(arguments: [
         // Smuggling.
-        Row("A01", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 13⏎Transfer-Encoding: chunked⏎⏎0⏎⏎GET /x HTTP/1.1⏎Host: a⏎⏎", "failure request.framing: Transfer-Encoding and Content-Length"),
-        Row("A02", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked⏎Content-Length: 4⏎⏎0⏎⏎GET /x HTTP/1.1⏎Host: a⏎⏎", "failure request.framing: Transfer-Encoding and Content-Length"),
-        Row("A03", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: gzip, chunked⏎⏎0⏎⏎", "failure request.coding: transfer coding other than chunked"),
-        Row("A03", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: gzip ,→CHUNKED⏎⏎0⏎⏎", "failure request.coding: transfer coding other than chunked"),
-        Row("A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: gzip⏎⏎", "failure request.framing: Transfer-Encoding that is not chunked"),
-        Row("A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: identity⏎⏎", "failure request.framing: Transfer-Encoding that is not chunked"),
-        Row("A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked, gzip⏎⏎", "failure request.framing: Transfer-Encoding that is not chunked"),
-        Row("A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked, chunked⏎⏎0⏎⏎", "failure request.framing: Transfer-Encoding that is not chunked"),
-        Row("A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: , chunked⏎⏎0⏎⏎", "failure request.framing: Transfer-Encoding that is not chunked"),
-        Row("A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked;q=1⏎⏎0⏎⏎", "failure request.framing: Transfer-Encoding that is not chunked"),
-        Row("A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: xchunked⏎⏎0⏎⏎", "failure request.framing: Transfer-Encoding that is not chunked"),
-        Row("A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: \"chunked\"⏎⏎0⏎⏎", "failure request.framing: Transfer-Encoding that is not chunked"),
-        Row("A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding:⏎⏎0⏎⏎", "failure request.framing: Transfer-Encoding that is not chunked"),
-        Row("A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked⏎Transfer-Encoding: chunked⏎⏎0⏎⏎", "failure request.framing: two Transfer-Encoding fields"),
-        Row("A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: gzip⏎Transfer-Encoding: chunked⏎⏎0⏎⏎", "failure request.framing: two Transfer-Encoding fields"),
-        Row("TE in 1.0", "POST / HTTP/1.0⏎Host: a⏎Transfer-Encoding: chunked⏎⏎0⏎⏎", "failure request.framing: Transfer-Encoding in HTTP/1.0"),
-        Row("TE padded", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: → Chunked →⏎⏎0⏎⏎", "POST / http11 to a stream keep [transfer-encoding: Chunked] | end"),
-        Row("A05", "GET / HTTP/1.1⏎Host: a⏎Content-Length: 0⏎Content-Length: 31⏎⏎GET /evil HTTP/1.1⏎Host: a⏎⏎", "failure request.framing: two Content-Length fields"),
-        Row("A05", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 5⏎Content-Length: 5⏎⏎hello", "failure request.framing: two Content-Length fields"),
+        Row(
+            "A01", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 13⏎Transfer-Encoding: chunked⏎⏎0⏎⏎GET /x HTTP/1.1⏎Host: a⏎⏎",
+            "failure request.framing: Transfer-Encoding and Content-Length"),
+        Row(
+            "A02", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked⏎Content-Length: 4⏎⏎0⏎⏎GET /x HTTP/1.1⏎Host: a⏎⏎",
+            "failure request.framing: Transfer-Encoding and Content-Length"),
+        Row(
+            "A03", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: gzip, chunked⏎⏎0⏎⏎",
+            "failure request.coding: transfer coding other than chunked"),
+        Row(
+            "A03", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: gzip ,→CHUNKED⏎⏎0⏎⏎",
+            "failure request.coding: transfer coding other than chunked"),
+        Row(
+            "A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: gzip⏎⏎",
+            "failure request.framing: Transfer-Encoding that is not chunked"),
+        Row(
+            "A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: identity⏎⏎",
+            "failure request.framing: Transfer-Encoding that is not chunked"),
+        Row(
+            "A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked, gzip⏎⏎",
+            "failure request.framing: Transfer-Encoding that is not chunked"),
+        Row(
+            "A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked, chunked⏎⏎0⏎⏎",
+            "failure request.framing: Transfer-Encoding that is not chunked"),
+        Row(
+            "A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: , chunked⏎⏎0⏎⏎",
+            "failure request.framing: Transfer-Encoding that is not chunked"),
+        Row(
+            "A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked;q=1⏎⏎0⏎⏎",
+            "failure request.framing: Transfer-Encoding that is not chunked"),
+        Row(
+            "A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: xchunked⏎⏎0⏎⏎",
+            "failure request.framing: Transfer-Encoding that is not chunked"),
+        Row(
+            "A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: \"chunked\"⏎⏎0⏎⏎",
+            "failure request.framing: Transfer-Encoding that is not chunked"),
+        Row(
+            "A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding:⏎⏎0⏎⏎",
+            "failure request.framing: Transfer-Encoding that is not chunked"),
+        Row(
+            "A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked⏎Transfer-Encoding: chunked⏎⏎0⏎⏎",
+            "failure request.framing: two Transfer-Encoding fields"),
+        Row(
+            "A04", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: gzip⏎Transfer-Encoding: chunked⏎⏎0⏎⏎",
+            "failure request.framing: two Transfer-Encoding fields"),
+        Row(
+            "TE in 1.0", "POST / HTTP/1.0⏎Host: a⏎Transfer-Encoding: chunked⏎⏎0⏎⏎",
+            "failure request.framing: Transfer-Encoding in HTTP/1.0"),
+        Row(
+            "TE padded", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: → Chunked →⏎⏎0⏎⏎",
+            "POST / http11 to a stream keep [transfer-encoding: Chunked] | end"),
+        Row(
+            "A05", "GET / HTTP/1.1⏎Host: a⏎Content-Length: 0⏎Content-Length: 31⏎⏎GET /evil HTTP/1.1⏎Host: a⏎⏎",
+            "failure request.framing: two Content-Length fields"),
+        Row(
+            "A05", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 5⏎Content-Length: 5⏎⏎hello",
+            "failure request.framing: two Content-Length fields"),
         Row("CL list", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 5,5⏎⏎hello", "failure request.framing: bad Content-Length"),
         Row("CL list", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 5, 5⏎⏎hello", "failure request.framing: bad Content-Length"),
         Row("CL sign", "POST / HTTP/1.1⏎Host: a⏎Content-Length: +5⏎⏎hello", "failure request.framing: bad Content-Length"),
@@ -75,17 +113,29 @@ struct RequestRulesTests {
         Row("CL empty", "POST / HTTP/1.1⏎Host: a⏎Content-Length:⏎⏎hello", "failure request.framing: bad Content-Length"),
         Row("CL space", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 1 0⏎⏎hello", "failure request.framing: bad Content-Length"),
         Row("CL fraction", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 5.0⏎⏎hello", "failure request.framing: bad Content-Length"),
-        Row("CL 2^63", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 9223372036854775808⏎⏎", "failure request.framing: bad Content-Length"),
-        Row("CL 2^64+5", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 18446744073709551621⏎⏎hello", "failure request.framing: bad Content-Length"),
-        Row("CL 2^63-1", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 9223372036854775807⏎⏎x", "POST / http11 to a length(9223372036854775807) keep [content-length: 9223372036854775807]"),
-        Row("CL zeros", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 0000000000000000000000000005⏎⏎hello", "POST / http11 to a length(5) keep [content-length: 0000000000000000000000000005] | body 5 hello | end"),
-        Row("A22", "POST /a HTTP/1.1⏎Host: a⏎Content-Length: 0⏎⏎GET /admin HTTP/1.1⏎Host: b⏎⏎", "POST /a http11 to a length(0) keep [content-length: 0] | end | GET /admin http11 to b none keep | end"),
+        Row(
+            "CL 2^63", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 9223372036854775808⏎⏎",
+            "failure request.framing: bad Content-Length"),
+        Row(
+            "CL 2^64+5", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 18446744073709551621⏎⏎hello",
+            "failure request.framing: bad Content-Length"),
+        Row(
+            "CL 2^63-1", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 9223372036854775807⏎⏎x",
+            "POST / http11 to a length(9223372036854775807) keep [content-length: 9223372036854775807]"),
+        Row(
+            "CL zeros", "POST / HTTP/1.1⏎Host: a⏎Content-Length: 0000000000000000000000000005⏎⏎hello",
+            "POST / http11 to a length(5) keep [content-length: 0000000000000000000000000005] | body 5 hello | end"),
+        Row(
+            "A22", "POST /a HTTP/1.1⏎Host: a⏎Content-Length: 0⏎⏎GET /admin HTTP/1.1⏎Host: b⏎⏎",
+            "POST /a http11 to a length(0) keep [content-length: 0] | end | GET /admin http11 to b none keep | end"),
 
         // Lines.
         Row("A09", "⏎GET / HTTP/1.1⏎Host: a⏎⏎", "GET / http11 to a none keep | end"),
         Row("A09", "⏎⏎GET / HTTP/1.1⏎Host: a⏎⏎", "GET / http11 to a none keep | end"),
         Row("A09", "⏎⏎⏎GET / HTTP/1.1⏎Host: a⏎⏎", "failure request.malformed: too many empty lines before a request"),
-        Row("A09", "GET / HTTP/1.1⏎Host: a⏎⏎⏎⏎GET /b HTTP/1.1⏎Host: a⏎⏎", "GET / http11 to a none keep | end | GET /b http11 to a none keep | end"),
+        Row(
+            "A09", "GET / HTTP/1.1⏎Host: a⏎⏎⏎⏎GET /b HTTP/1.1⏎Host: a⏎⏎",
+            "GET / http11 to a none keep | end | GET /b http11 to a none keep | end"),
         Row("A09", "␊GET / HTTP/1.1⏎Host: a⏎⏎", "failure request.malformed: bare LF"),
         Row("A09", "␍GET / HTTP/1.1⏎Host: a⏎⏎", "failure request.malformed: bare CR"),
         Row("A10", "GET / HTTP/1.1␊Host: a␊␊", "failure request.malformed: bare LF"),
@@ -99,17 +149,25 @@ struct RequestRulesTests {
         Row("A11", "GET / HTTP/1.1⏎Host: a⏎X-A: b⏎→c⏎⏎", "failure request.malformed: line folding"),
         Row("A11", "GET / HTTP/1.1⏎ Host: a⏎⏎", "failure request.malformed: line folding"),
         Row("colon", "GET / HTTP/1.1⏎Host : a⏎⏎", "failure request.malformed: space before the colon"),
-        Row("colon", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding→: chunked⏎⏎0⏎⏎", "failure request.malformed: space before the colon"),
+        Row(
+            "colon", "POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding→: chunked⏎⏎0⏎⏎", "failure request.malformed: space before the colon"
+        ),
         Row("colon", "GET / HTTP/1.1⏎Host: a⏎Garbage⏎⏎", "failure request.malformed: field line without a colon"),
         Row("name", "GET / HTTP/1.1⏎Host: a⏎: b⏎⏎", "failure request.malformed: empty field name"),
         Row("name", "GET / HTTP/1.1⏎Host: a⏎X@Y: b⏎⏎", "failure request.malformed: character not allowed in a field name"),
         Row("name", "GET / HTTP/1.1⏎Host: a⏎Ü: b⏎⏎", "failure request.malformed: character not allowed in a field name"),
-        Row("name", "GET / HTTP/1.1⏎Host: a⏎Content-Leng␀th: 5⏎⏎", "failure request.malformed: character not allowed in a field name"),
-        Row("name", "GET / HTTP/1.1⏎Host: a⏎!#$%&'*+-.^_`|~09AZaz: b⏎⏎", "GET / http11 to a none keep [!#$%&'*+-.^_`|~09azaz: b] | end"),
+        Row(
+            "name", "GET / HTTP/1.1⏎Host: a⏎Content-Leng␀th: 5⏎⏎",
+            "failure request.malformed: character not allowed in a field name"),
+        Row(
+            "name", "GET / HTTP/1.1⏎Host: a⏎!#$%&'*+-.^_`|~09AZaz: b⏎⏎",
+            "GET / http11 to a none keep [!#$%&'*+-.^_`|~09azaz: b] | end"),
         Row("value", "GET / HTTP/1.1⏎Host: a⏎X: a␀b⏎⏎", "failure request.malformed: NUL in a field value"),
         Row("value", "GET / HTTP/1.1⏎Host: a⏎X: a\u{7}b⏎⏎", "failure request.malformed: control character in a field value"),
         Row("value", "GET / HTTP/1.1⏎Host: a⏎X: a\u{7f}b⏎⏎", "failure request.malformed: control character in a field value"),
-        Row("value", "GET / HTTP/1.1⏎Host: a⏎X:→ a→b  → ⏎Y:⏎Z: ⏎W:é⏎⏎", "GET / http11 to a none keep [x: a\\x9b] [y: ] [z: ] [w: \\xc3\\xa9] | end"),
+        Row(
+            "value", "GET / HTTP/1.1⏎Host: a⏎X:→ a→b  → ⏎Y:⏎Z: ⏎W:é⏎⏎",
+            "GET / http11 to a none keep [x: a\\x9b] [y: ] [z: ] [w: \\xc3\\xa9] | end"),
 
         Row("value", "GET / HTTP/1.1⏎Host: a⏎X: a→ → →b⏎⏎", "GET / http11 to a none keep [x: a\\x9 \\x9 \\x9b] | end"),
 
@@ -137,7 +195,9 @@ struct RequestRulesTests {
         Row("A14", "CONNECT h:443 HTTP/1.1⏎Host: h:443⏎⏎", "failure request.method: CONNECT and TRACE are refused"),
         Row("TRACE", "TRACE / HTTP/1.1⏎Host: a⏎⏎", "failure request.method: CONNECT and TRACE are refused"),
         Row("h2", "PRI * HTTP/2.0⏎⏎SM⏎⏎", "h2 preface"),
-        Row("h2", "GET / HTTP/1.1⏎Host: a⏎⏎PRI * HTTP/2.0⏎⏎SM⏎⏎", "GET / http11 to a none keep | end | failure request.malformed: not a version of HTTP that is spoken here"),
+        Row(
+            "h2", "GET / HTTP/1.1⏎Host: a⏎⏎PRI * HTTP/2.0⏎⏎SM⏎⏎",
+            "GET / http11 to a none keep | end | failure request.malformed: not a version of HTTP that is spoken here"),
         Row("h2", "⏎PRI * HTTP/2.0⏎⏎SM⏎⏎", "failure request.malformed: not a version of HTTP that is spoken here"),
         Row("h2", "PRI * HTTP/2.0⏎Host: a⏎⏎", "failure request.malformed: not a version of HTTP that is spoken here"),
 
@@ -151,7 +211,9 @@ struct RequestRulesTests {
         Row("target", "GET a HTTP/1.1⏎Host: a⏎⏎", "failure request.target: not a form of request target"),
         Row("target", "GET ?a HTTP/1.1⏎Host: a⏎⏎", "failure request.target: not a form of request target"),
         Row("A14", "GET http://a.example/x HTTP/1.1⏎Host: a.example⏎⏎", "GET /x http11 to a.example (http) none keep | end"),
-        Row("A14", "GET HTTPS://A.example:443/x?y HTTP/1.1⏎Host: a.EXAMPLE⏎⏎", "GET /x?y http11 to A.example:443 (https) none keep | end"),
+        Row(
+            "A14", "GET HTTPS://A.example:443/x?y HTTP/1.1⏎Host: a.EXAMPLE⏎⏎",
+            "GET /x?y http11 to A.example:443 (https) none keep | end"),
         Row("A14", "GET http://a.example HTTP/1.1⏎Host: a.example:80⏎⏎", "GET / http11 to a.example (http) none keep | end"),
         Row("A14", "GET http://a?q HTTP/1.1⏎Host: a⏎⏎", "GET /?q http11 to a (http) none keep | end"),
         Row("A14", "GET http://a?q/r HTTP/1.1⏎Host: a⏎⏎", "GET /?q/r http11 to a (http) none keep | end"),
@@ -198,24 +260,43 @@ struct RequestRulesTests {
         Row("host", "GET / HTTP/1.1⏎hOsT:a_b-c.D~⏎⏎", "GET / http11 to a_b-c.D~ none keep | end"),
 
         // Names that CGI reads as others.
-        Row("A18", "GET / HTTP/1.1⏎Host: a⏎X_Forwarded_For: 1.1.1.1⏎x-forwarded_for: b⏎X-Forwarded-For: c⏎⏎", "GET / http11 to a none keep [x-forwarded-for: c] | end"),
+        Row(
+            "A18", "GET / HTTP/1.1⏎Host: a⏎X_Forwarded_For: 1.1.1.1⏎x-forwarded_for: b⏎X-Forwarded-For: c⏎⏎",
+            "GET / http11 to a none keep [x-forwarded-for: c] | end"),
         Row("A18", "POST / HTTP/1.1⏎Host: a⏎Transfer_Encoding: chunked⏎Content_Length: 5⏎⏎", "POST / http11 to a none keep | end"),
-        Row("A18", "GET / HTTP/1.1⏎Host: a⏎X_API_KEY: k⏎X_Forwarded_For_But_Longer_Than_Any: b⏎⏎", "GET / http11 to a none keep [x_api_key: k] [x_forwarded_for_but_longer_than_any: b] | end"),
+        Row(
+            "A18", "GET / HTTP/1.1⏎Host: a⏎X_API_KEY: k⏎X_Forwarded_For_But_Longer_Than_Any: b⏎⏎",
+            "GET / http11 to a none keep [x_api_key: k] [x_forwarded_for_but_longer_than_any: b] | end"),
 
         // Expectations and persistence.
-        Row("A21", "POST / HTTP/1.1⏎Host: a⏎Expect: 100-Continue⏎Content-Length: 2⏎⏎hi", "POST / http11 to a length(2) keep 100 [expect: 100-Continue] [content-length: 2] | body 2 hi | end"),
-        Row("A21", "POST / HTTP/1.0⏎Host: a⏎Expect: 100-continue⏎Content-Length: 2⏎⏎hi", "POST / http10 to a length(2) [expect: 100-continue] [content-length: 2] | body 2 hi | end"),
+        Row(
+            "A21", "POST / HTTP/1.1⏎Host: a⏎Expect: 100-Continue⏎Content-Length: 2⏎⏎hi",
+            "POST / http11 to a length(2) keep 100 [expect: 100-Continue] [content-length: 2] | body 2 hi | end"),
+        Row(
+            "A21", "POST / HTTP/1.0⏎Host: a⏎Expect: 100-continue⏎Content-Length: 2⏎⏎hi",
+            "POST / http10 to a length(2) [expect: 100-continue] [content-length: 2] | body 2 hi | end"),
         Row("A21", "GET / HTTP/1.1⏎Host: a⏎Expect: 100-continue⏎⏎", "GET / http11 to a none keep [expect: 100-continue] | end"),
-        Row("A21", "POST / HTTP/1.1⏎Host: a⏎Expect: foo⏎Content-Length: 2⏎⏎hi", "failure request.expectation: expectation other than 100-continue"),
-        Row("A21", "POST / HTTP/1.1⏎Host: a⏎Expect: 100-continue, foo⏎Content-Length: 2⏎⏎hi", "failure request.expectation: expectation other than 100-continue"),
-        Row("A21", "POST / HTTP/1.1⏎Host: a⏎Expect: 100-continue⏎Expect: foo⏎Content-Length: 2⏎⏎hi", "failure request.expectation: expectation other than 100-continue"),
+        Row(
+            "A21", "POST / HTTP/1.1⏎Host: a⏎Expect: foo⏎Content-Length: 2⏎⏎hi",
+            "failure request.expectation: expectation other than 100-continue"),
+        Row(
+            "A21", "POST / HTTP/1.1⏎Host: a⏎Expect: 100-continue, foo⏎Content-Length: 2⏎⏎hi",
+            "failure request.expectation: expectation other than 100-continue"),
+        Row(
+            "A21", "POST / HTTP/1.1⏎Host: a⏎Expect: 100-continue⏎Expect: foo⏎Content-Length: 2⏎⏎hi",
+            "failure request.expectation: expectation other than 100-continue"),
         Row("A17", "GET / HTTP/1.1⏎Host: a⏎Connection: close, close⏎⏎", "GET / http11 to a none [connection: close, close] | end"),
         Row("A17", "GET / HTTP/1.1⏎Host: a⏎Connection: x y⏎⏎", "GET / http11 to a none keep [connection: x y] | end"),
-        Row("keep", "GET / HTTP/1.1⏎Host: a⏎Connection: foo⏎Connection: CLOSE⏎⏎", "GET / http11 to a none [connection: foo] [connection: CLOSE] | end"),
+        Row(
+            "keep", "GET / HTTP/1.1⏎Host: a⏎Connection: foo⏎Connection: CLOSE⏎⏎",
+            "GET / http11 to a none [connection: foo] [connection: CLOSE] | end"),
         Row("keep", "GET / HTTP/1.0⏎Connection: Keep-Alive⏎⏎", "GET / http10 to  none keep [connection: Keep-Alive] | end"),
-        Row("keep", "GET / HTTP/1.0⏎Connection: keep-alive, close⏎⏎", "GET / http10 to  none [connection: keep-alive, close] | end"),
+        Row(
+            "keep", "GET / HTTP/1.0⏎Connection: keep-alive, close⏎⏎", "GET / http10 to  none [connection: keep-alive, close] | end"),
         Row("TE", "GET / HTTP/1.1⏎Host: a⏎TE: trailers⏎⏎", "GET / http11 to a none keep trailers [te: trailers] | end"),
-        Row("TE", "GET / HTTP/1.1⏎Host: a⏎TE: gzip;q=0.5, Trailers⏎⏎", "GET / http11 to a none keep trailers [te: gzip;q=0.5, Trailers] | end"),
+        Row(
+            "TE", "GET / HTTP/1.1⏎Host: a⏎TE: gzip;q=0.5, Trailers⏎⏎",
+            "GET / http11 to a none keep trailers [te: gzip;q=0.5, Trailers] | end"),
         Row("TE", "GET / HTTP/1.1⏎Host: a⏎TE: gzip⏎⏎", "GET / http11 to a none keep [te: gzip] | end"),
 
         // Unfinished messages are nothing yet.
@@ -235,7 +316,9 @@ struct RequestRulesTests {
     @Test(arguments: [
         Row("chunks", "5⏎hello⏎6⏎ world⏎0⏎⏎", "body 11 hello world | end"),
         Row("chunks", "0⏎⏎", "end"),
-        Row("chunks", "a⏎0123456789⏎B⏎0123456789A⏎00⏎⏎GET / HTTP/1.1⏎Host: b⏎⏎", "body 21 01234567890123456789A | end | GET / http11 to b none keep | end"),
+        Row(
+            "chunks", "a⏎0123456789⏎B⏎0123456789A⏎00⏎⏎GET / HTTP/1.1⏎Host: b⏎⏎",
+            "body 21 01234567890123456789A | end | GET / http11 to b none keep | end"),
         Row("A06", "000000000000000005⏎hello⏎0⏎⏎", "body 5 hello | end"),
         Row("A06", "00000000000000000000000000000005⏎hello⏎0⏎⏎", "body 5 hello | end"),
         Row("A06", "000000000000000000000000000000005⏎hello⏎0⏎⏎", "failure request.framing: chunk size with too many digits"),
@@ -265,9 +348,13 @@ struct RequestRulesTests {
         Row("trailers", "0⏎X: a␀⏎⏎", "failure request.malformed: NUL in a field value"),
         Row("trailers", "0⏎X: a␊⏎⏎", "failure request.malformed: bare LF"),
         Row("trailers", "0⏎GET / HTTP/1.1⏎⏎", "failure request.malformed: space before the colon"),
-        Row("trailers", "0⏎Content-Length: 5⏎Transfer-Encoding: chunked⏎Host: b⏎Authorization: x⏎Cookie: a⏎Set-Cookie: b⏎X: y⏎⏎", "end [x: y]"),
+        Row(
+            "trailers", "0⏎Content-Length: 5⏎Transfer-Encoding: chunked⏎Host: b⏎Authorization: x⏎Cookie: a⏎Set-Cookie: b⏎X: y⏎⏎",
+            "end [x: y]"),
         Row("trailers", "0⏎X: a", ""),
-        Row("trailers", "1⏎a⏎0⏎X: a⏎⏎POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked⏎⏎0⏎⏎", "body 1 a | end [x: a] | \(RequestRulesTests.head) | end"),
+        Row(
+            "trailers", "1⏎a⏎0⏎X: a⏎⏎POST / HTTP/1.1⏎Host: a⏎Transfer-Encoding: chunked⏎⏎0⏎⏎",
+            "body 1 a | end [x: a] | \(RequestRulesTests.head) | end"),
     ])
     func decodesChunks(row: Row) {
         let (log, differences) = requestLog(wire(RequestRulesTests.chunked + row.wire))

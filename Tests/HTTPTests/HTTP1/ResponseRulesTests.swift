@@ -31,36 +31,64 @@ func responseLog(
 /// Every rule that decides about a response (cases B, promise P2).
 struct ResponseRulesTests {
     @Test(arguments: [
-        Row("plain", "HTTP/1.1 200 OK⏎Content-Length: 5⏎⏎hello", "200 http11 length(5) keep [content-length: 5] | body 5 hello | end reusable"),
-        Row("plain", "HTTP/1.1 404 Not Found⏎Content-Length: 0⏎X:a⏎⏎", "404 http11 length(0) keep [content-length: 0] [x: a] | end reusable"),
-        Row("chunks", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎⏎5⏎hello⏎0⏎⏎", "200 http11 stream keep [transfer-encoding: chunked] | body 5 hello | end reusable"),
-        Row("close", "HTTP/1.1 200 OK⏎Connection: close⏎Content-Length: 1⏎⏎a", "200 http11 length(1) [connection: close] [content-length: 1] | body 1 a | end"),
+        Row(
+            "plain", "HTTP/1.1 200 OK⏎Content-Length: 5⏎⏎hello",
+            "200 http11 length(5) keep [content-length: 5] | body 5 hello | end reusable"),
+        Row(
+            "plain", "HTTP/1.1 404 Not Found⏎Content-Length: 0⏎X:a⏎⏎",
+            "404 http11 length(0) keep [content-length: 0] [x: a] | end reusable"),
+        Row(
+            "chunks", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎⏎5⏎hello⏎0⏎⏎",
+            "200 http11 stream keep [transfer-encoding: chunked] | body 5 hello | end reusable"),
+        Row(
+            "close", "HTTP/1.1 200 OK⏎Connection: close⏎Content-Length: 1⏎⏎a",
+            "200 http11 length(1) [connection: close] [content-length: 1] | body 1 a | end"),
         Row("1.0", "HTTP/1.0 200 OK⏎Content-Length: 1⏎⏎a", "200 http10 length(1) [content-length: 1] | body 1 a | end"),
-        Row("1.0", "HTTP/1.0 200 OK⏎Content-Length: 1⏎Connection: Keep-Alive⏎⏎a", "200 http10 length(1) keep [content-length: 1] [connection: Keep-Alive] | body 1 a | end reusable"),
+        Row(
+            "1.0", "HTTP/1.0 200 OK⏎Content-Length: 1⏎Connection: Keep-Alive⏎⏎a",
+            "200 http10 length(1) keep [content-length: 1] [connection: Keep-Alive] | body 1 a | end reusable"),
 
         Row("B03", "HTTP/1.1 204 No Content⏎Content-Length: 5⏎⏎", "204 http11 none [content-length: 5] | end"),
         Row("B03", "HTTP/1.1 204 No Content⏎Transfer-Encoding: chunked⏎⏎", "204 http11 none [transfer-encoding: chunked] | end"),
         Row("B03", "HTTP/1.1 204 No Content⏎Content-Length: 0⏎⏎", "204 http11 none keep [content-length: 0] | end reusable"),
         Row("B03", "HTTP/1.1 304 Not Modified⏎Transfer-Encoding: chunked⏎⏎", "304 http11 none [transfer-encoding: chunked] | end"),
         Row("B03", "HTTP/1.1 304 Not Modified⏎Content-Length: 5⏎⏎", "304 http11 none keep [content-length: 5] | end reusable"),
-        Row("B03", "HTTP/1.1 304 Not Modified⏎Content-Length: 5⏎⏎hello", "304 http11 none keep [content-length: 5] | end reusable | failure protocol: bytes that belong to no response"),
-        Row("B02", "HTTP/1.1 200 OK⏎Content-Length: 0⏎⏎HTTP/1.1 200 OK⏎Content-Length: 0⏎⏎", "200 http11 length(0) keep [content-length: 0] | end reusable | failure protocol: bytes that belong to no response"),
-        Row("B10", "HTTP/1.1 200 OK⏎Content-Length: 5⏎⏎hello!!", "200 http11 length(5) keep [content-length: 5] | body 5 hello | end reusable | failure protocol: bytes that belong to no response"),
+        Row(
+            "B03", "HTTP/1.1 304 Not Modified⏎Content-Length: 5⏎⏎hello",
+            "304 http11 none keep [content-length: 5] | end reusable | failure protocol: bytes that belong to no response"),
+        Row(
+            "B02", "HTTP/1.1 200 OK⏎Content-Length: 0⏎⏎HTTP/1.1 200 OK⏎Content-Length: 0⏎⏎",
+            "200 http11 length(0) keep [content-length: 0] | end reusable | failure protocol: bytes that belong to no response"),
+        Row(
+            "B10", "HTTP/1.1 200 OK⏎Content-Length: 5⏎⏎hello!!",
+            "200 http11 length(5) keep [content-length: 5] | body 5 hello | end reusable | failure protocol: bytes that belong to no response"
+        ),
 
-        Row("B06", "HTTP/1.1 100 Continue⏎⏎HTTP/1.1 103 Early Hints⏎Link: </a>⏎⏎HTTP/1.1 200 OK⏎Content-Length: 0⏎⏎", "interim 100 http11 none keep | interim 103 http11 none keep [link: </a>] | 200 http11 length(0) keep [content-length: 0] | end reusable"),
+        Row(
+            "B06", "HTTP/1.1 100 Continue⏎⏎HTTP/1.1 103 Early Hints⏎Link: </a>⏎⏎HTTP/1.1 200 OK⏎Content-Length: 0⏎⏎",
+            "interim 100 http11 none keep | interim 103 http11 none keep [link: </a>] | 200 http11 length(0) keep [content-length: 0] | end reusable"
+        ),
         Row("B06", "HTTP/1.1 103 Early Hints⏎Content-Length: 5⏎⏎", "failure protocol: an interim response with a body"),
         Row("B06", "HTTP/1.1 103 Early Hints⏎Transfer-Encoding: chunked⏎⏎", "failure protocol: an interim response with a body"),
-        Row("B07", "HTTP/1.1 101 Switching Protocols⏎Upgrade: foo⏎Connection: upgrade⏎⏎", "failure protocol: 101 without an upgrade"),
+        Row(
+            "B07", "HTTP/1.1 101 Switching Protocols⏎Upgrade: foo⏎Connection: upgrade⏎⏎", "failure protocol: 101 without an upgrade"
+        ),
 
         Row("B09", "HTTP/1.1 200 OK⏎Transfer-Encoding: identity⏎⏎", "failure protocol: Transfer-Encoding that is not chunked"),
         Row("B09", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked, gzip⏎⏎", "failure protocol: Transfer-Encoding that is not chunked"),
         Row("B09", "HTTP/1.1 200 OK⏎Transfer-Encoding: gzip, chunked⏎⏎0⏎⏎", "failure protocol: transfer coding other than chunked"),
-        Row("B09", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎Transfer-Encoding: chunked⏎⏎", "failure protocol: two Transfer-Encoding fields"),
-        Row("B09", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎Content-Length: 5⏎⏎", "failure protocol: Transfer-Encoding and Content-Length"),
+        Row(
+            "B09", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎Transfer-Encoding: chunked⏎⏎",
+            "failure protocol: two Transfer-Encoding fields"),
+        Row(
+            "B09", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎Content-Length: 5⏎⏎",
+            "failure protocol: Transfer-Encoding and Content-Length"),
         Row("B09", "HTTP/1.0 200 OK⏎Transfer-Encoding: chunked⏎⏎0⏎⏎", "failure protocol: Transfer-Encoding in HTTP/1.0"),
         Row("CL", "HTTP/1.1 200 OK⏎Content-Length: 5⏎Content-Length: 5⏎⏎hello", "failure protocol: two Content-Length fields"),
         Row("CL", "HTTP/1.1 200 OK⏎Content-Length: 5, 5⏎⏎hello", "failure protocol: bad Content-Length"),
-        Row("chunks", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎⏎x⏎", "200 http11 stream keep [transfer-encoding: chunked] | failure protocol: bad chunk size"),
+        Row(
+            "chunks", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎⏎x⏎",
+            "200 http11 stream keep [transfer-encoding: chunked] | failure protocol: bad chunk size"),
 
         Row("B11", "HTTP/1.1 20 OK⏎⏎", "failure protocol: bad status line"),
         Row("B11", "HTTP/1.1 200⏎Content-Length: 0⏎⏎", "failure protocol: bad status line"),
@@ -83,7 +111,11 @@ struct ResponseRulesTests {
         Row("field", "HTTP/1.1 200 OK⏎X : a⏎⏎", "failure protocol: space before the colon"),
         Row("field", "HTTP/1.1 200 OK⏎X: a⏎ b⏎⏎", "failure protocol: line folding"),
 
-        Row("B13", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎⏎1⏎a⏎0⏎grpc-status: 0⏎Grpc-Message: ok⏎Set-Cookie: a=b⏎Content-Length: 7⏎WWW-Authenticate: x⏎X-Sum: 1⏎⏎", "200 http11 stream keep [transfer-encoding: chunked] | body 1 a | end [grpc-status: 0] [grpc-message: ok] [x-sum: 1] reusable"),
+        Row(
+            "B13",
+            "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎⏎1⏎a⏎0⏎grpc-status: 0⏎Grpc-Message: ok⏎Set-Cookie: a=b⏎Content-Length: 7⏎WWW-Authenticate: x⏎X-Sum: 1⏎⏎",
+            "200 http11 stream keep [transfer-encoding: chunked] | body 1 a | end [grpc-status: 0] [grpc-message: ok] [x-sum: 1] reusable"
+        ),
     ])
     func decides(row: Row) {
         let (log, differences) = responseLog(wire(row.wire))
@@ -93,9 +125,13 @@ struct ResponseRulesTests {
 
     @Test(arguments: [
         Row("B03", "HTTP/1.1 200 OK⏎Content-Length: 5⏎⏎", "200 http11 none keep [content-length: 5] | end reusable"),
-        Row("B03", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎⏎", "200 http11 none keep [transfer-encoding: chunked] | end reusable"),
+        Row(
+            "B03", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎⏎",
+            "200 http11 none keep [transfer-encoding: chunked] | end reusable"),
         Row("B03", "HTTP/1.1 200 OK⏎⏎", "200 http11 none keep | end reusable"),
-        Row("B03", "HTTP/1.1 200 OK⏎Content-Length: 5⏎⏎hello", "200 http11 none keep [content-length: 5] | end reusable | failure protocol: bytes that belong to no response"),
+        Row(
+            "B03", "HTTP/1.1 200 OK⏎Content-Length: 5⏎⏎hello",
+            "200 http11 none keep [content-length: 5] | end reusable | failure protocol: bytes that belong to no response"),
         Row("B03", "HTTP/1.1 200 OK⏎Content-Length: x⏎⏎", "failure protocol: bad Content-Length"),
     ])
     func answersToHead(row: Row) {
@@ -124,15 +160,32 @@ struct ResponseRulesTests {
     @Test(arguments: [
         Row("B04", "HTTP/1.1 200 OK⏎⏎hello", "200 http11 untilClose | body 5 hello | end"),
         Row("B04", "HTTP/1.1 200 OK⏎⏎", "200 http11 untilClose | end"),
-        Row("B04", "!HTTP/1.1 200 OK⏎⏎hello", "200 http11 untilClose | body 5 hello | failure body.truncated: closed inside the response's body"),
-        Row("B04", "HTTP/1.0 200 OK⏎Connection: keep-alive⏎⏎hello", "200 http10 untilClose [connection: keep-alive] | body 5 hello | end"),
-        Row("short", "HTTP/1.1 200 OK⏎Content-Length: 6⏎⏎hello", "200 http11 length(6) keep [content-length: 6] | body 5 hello | failure body.truncated: closed inside the response's body"),
-        Row("short", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎⏎5⏎hello⏎", "200 http11 stream keep [transfer-encoding: chunked] | body 5 hello | failure body.truncated: closed inside the response's body"),
-        Row("short", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎⏎5⏎hello⏎0⏎", "200 http11 stream keep [transfer-encoding: chunked] | body 5 hello | failure body.truncated: closed inside the response's body"),
+        Row(
+            "B04", "!HTTP/1.1 200 OK⏎⏎hello",
+            "200 http11 untilClose | body 5 hello | failure body.truncated: closed inside the response's body"),
+        Row(
+            "B04", "HTTP/1.0 200 OK⏎Connection: keep-alive⏎⏎hello",
+            "200 http10 untilClose [connection: keep-alive] | body 5 hello | end"),
+        Row(
+            "short", "HTTP/1.1 200 OK⏎Content-Length: 6⏎⏎hello",
+            "200 http11 length(6) keep [content-length: 6] | body 5 hello | failure body.truncated: closed inside the response's body"
+        ),
+        Row(
+            "short", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎⏎5⏎hello⏎",
+            "200 http11 stream keep [transfer-encoding: chunked] | body 5 hello | failure body.truncated: closed inside the response's body"
+        ),
+        Row(
+            "short", "HTTP/1.1 200 OK⏎Transfer-Encoding: chunked⏎⏎5⏎hello⏎0⏎",
+            "200 http11 stream keep [transfer-encoding: chunked] | body 5 hello | failure body.truncated: closed inside the response's body"
+        ),
         Row("head", "HTTP/1.1 200 OK⏎Content-Le", "failure reset.before_headers: closed before the response's head was complete"),
         Row("head", "", "failure reset.before_headers: closed before the response's head was complete"),
-        Row("head", "HTTP/1.1 100 Continue⏎⏎", "interim 100 http11 none keep | failure reset.before_headers: closed before the response's head was complete"),
-        Row("whole", "!HTTP/1.1 200 OK⏎Content-Length: 5⏎⏎hello", "200 http11 length(5) keep [content-length: 5] | body 5 hello | end reusable | end reusable"),
+        Row(
+            "head", "HTTP/1.1 100 Continue⏎⏎",
+            "interim 100 http11 none keep | failure reset.before_headers: closed before the response's head was complete"),
+        Row(
+            "whole", "!HTTP/1.1 200 OK⏎Content-Length: 5⏎⏎hello",
+            "200 http11 length(5) keep [content-length: 5] | body 5 hello | end reusable | end reusable"),
     ])
     func endOfStream(row: Row) {
         let truncated = row.wire.hasPrefix("!")

@@ -164,7 +164,8 @@ struct RoundTripTests {
                 logs.append(cutConnection.log)
             }
             guard logs.allSatisfy({ $0 == expected }) else {
-                Issue.record("HOLDFAST_SEED=\(testSeed) message \(i) depends on its cuts: \(printable(message)) → \(expected) or \(logs)")
+                Issue.record(
+                    "HOLDFAST_SEED=\(testSeed) message \(i) depends on its cuts: \(printable(message)) → \(expected) or \(logs)")
                 return
             }
         }
