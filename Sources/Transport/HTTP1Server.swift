@@ -385,7 +385,7 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
 
     package override func closed() {
         timer.cancel()
-        if phase == .exchange { abandon(.clientCancelled, "the connection closed") }
+        if phase == .exchange { abandon(info.isCut ? .shutdown : .clientCancelled, "the connection closed") }
         exchange.wire = .gone
         returnHead()
         info.owner?.closedByProtocol()

@@ -191,7 +191,7 @@ package final class HTTP2ServerStream: HTTP2StreamHandler {
             if let failure = stream.failure {
                 handler?.requestAborted(failure.reason, detail: failure.detail)
             } else {
-                handler?.requestAborted(.clientCancelled, detail: "the client reset the stream")
+                handler?.requestAborted(server.info.isCut ? .shutdown : .clientCancelled, detail: "the client reset the stream")
             }
         }
         giveBack()

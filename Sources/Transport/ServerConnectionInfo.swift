@@ -17,6 +17,8 @@ package final class ServerConnectionInfo {
     package internal(set) var exchanges: UInt64 = 0
     /// Whether the connection should end after the exchanges under way.
     package internal(set) var isDraining = false
+    /// Whether the gateway cut the connection at the end of a drain: not the client's doing.
+    var isCut = false
     /// Who is told when the connection is closed; let go then.
     var owner: ServerConnection?
 

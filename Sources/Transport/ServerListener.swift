@@ -146,7 +146,10 @@ package final class ServerConnection: ConnectionHandler {
         }
     }
 
-    func abort() { connection?.abort() }
+    func abort() {
+        info?.isCut = true
+        connection?.abort()
+    }
 
     /// The connection failed before a protocol was chosen.
     package override func failed(_ failure: ConnectionFailure) {

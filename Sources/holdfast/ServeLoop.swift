@@ -30,7 +30,7 @@ struct ServeLoop {
             case .drained:
                 if isDraining {
                     server.stop()
-                    log.info("drain", "drained")
+                    log.info("drain", "ended")
                     return
                 }
             }

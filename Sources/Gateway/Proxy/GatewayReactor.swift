@@ -37,6 +37,7 @@ package final class GatewayReactor {
     private var admin: ServerListener?
     private var drainWatch: DrainWatch?
     private var ticketRotation: TicketRotation?
+    private var breakerWatch: BreakerWatch?
     private let accessLane: LogLane?
     private var access: AccessLog?
 
@@ -176,20 +177,24 @@ package final class GatewayReactor {
         for listener in listeners { listener.socket.drain() }
     }
 
-    /// Drains and calls `done` once all client connections have ended or `limit` has passed, after which the rest is cut.
-    func drain(within limit: Duration, done: @escaping @Sendable () -> Void) {
+    /// Drains and calls `done` once all client connections have ended or `limit` has passed, with the number that had to be cut.
+    func drain(within limit: Duration, done: @escaping @Sendable (_ cut: Int) -> Void) {
         drain()
         let watch = DrainWatch(home: self, deadline: reactor.now.advanced(by: limit), done: done)
         drainWatch = watch
         watch.check(now: reactor.now)
     }
 
+    func watchBreakers(_ log: OperationalLog) { breakerWatch = BreakerWatch(home: self, log: log) }
+
     func rotateTickets(_ keys: TicketKeys) { ticketRotation = TicketRotation(keys: keys, reactor: reactor) }
 
     /// Whether every client connection has ended.
-    package var isDrained: Bool {
-        exchangesUnderWay == 0 && listeners.allSatisfy { $0.socket.connectionCount == 0 }
-            && closing.allSatisfy { $0.connectionCount == 0 }
+    package var isDrained: Bool { exchangesUnderWay == 0 && connectionCount == 0 }
+
+    /// The client connections that are open.
+    var connectionCount: Int {
+        listeners.reduce(0) { $0 + $1.socket.connectionCount } + closing.reduce(0) { $0 + $1.connectionCount }
     }
 
     /// Ends what is left at once.

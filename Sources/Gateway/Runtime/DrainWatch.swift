@@ -8,12 +8,12 @@ import Reactor
 final class DrainWatch: TimerOwner {
     private unowned let home: GatewayReactor
     private let deadline: Instant
-    private var done: (@Sendable () -> Void)?
+    private var done: (@Sendable (_ cut: Int) -> Void)?
     private lazy var timer = Timer(owner: self)
 
     static let interval: Int64 = 10_000_000
 
-    init(home: GatewayReactor, deadline: Instant, done: @escaping @Sendable () -> Void) {
+    init(home: GatewayReactor, deadline: Instant, done: @escaping @Sendable (_ cut: Int) -> Void) {
         self.home = home
         self.deadline = deadline
         self.done = done
@@ -23,8 +23,9 @@ final class DrainWatch: TimerOwner {
         guard let done else { return }
         if home.isDrained || now >= deadline {
             self.done = nil
+            let cut = home.connectionCount
             home.abort()
-            done()
+            done(cut)
             return
         }
         home.reactor.schedule(timer, at: min(deadline, now.advanced(byNanoseconds: DrainWatch.interval)))

@@ -54,7 +54,7 @@ public final class GatewayServer {
     }
 
     private func warnAboutCertificates(_ snapshot: GatewaySnapshot) {
-        for warning in snapshot.certificateWarnings(at: WallClock.nanoseconds / 1_000_000_000) {
+        for warning in snapshot.warnings(at: WallClock.nanoseconds / 1_000_000_000) {
             log.warning("certificate", warning)
         }
     }
@@ -65,7 +65,7 @@ public final class GatewayServer {
         var compiler = SnapshotCompiler(
             configuration, registry: MetricsRegistry(shards: 1), ticketKeys: nil, now: .origin, wallTime: nil, draw: Draw(seed: 0),
             previous: nil)
-        return try compiler.compile().certificateWarnings(at: WallClock.nanoseconds / 1_000_000_000)
+        return try compiler.compile().warnings(at: WallClock.nanoseconds / 1_000_000_000)
     }
 
     /// Opens the listeners on every reactor. Throws if an address cannot be had.
@@ -96,7 +96,11 @@ public final class GatewayServer {
             }
         }
         let keys = ticketKeys
-        run(on: gateways[0]) { gateway in gateway.rotateTickets(keys) }
+        let log = log
+        run(on: gateways[0]) { gateway in
+            gateway.rotateTickets(keys)
+            gateway.watchBreakers(log)
+        }
     }
 
     /// The listeners' names and addresses, with the ports that the kernel chose.
@@ -167,9 +171,13 @@ public final class GatewayServer {
     /// Accepts no more, lets what is under way end for at most the configuration's `drain`, and calls `done`, from some
     /// thread, when all is over. What is left then is cut.
     public func drain(done: @escaping @Sendable () -> Void) {
-        let latch = DrainCount(gateways.count, done: done)
+        let log = log
+        let latch = DrainCount(gateways.count) { cut in
+            if cut > 0 { log.warning("drain", "cut what was left at the limit", [("connections", "\(cut)")]) }
+            done()
+        }
         let limit = configuration.drain
-        for gateway in gateways { post(to: gateway) { $0.drain(within: limit) { latch.report() } } }
+        for gateway in gateways { post(to: gateway) { $0.drain(within: limit) { latch.report(cut: $0) } } }
     }
 
     /// Ends everything at once and waits for the threads. Logs are flushed within a second.
@@ -222,22 +230,23 @@ private final class ResultSlot<Value>: @unchecked Sendable {
     var value: Value?
 }
 
-/// Calls `done` when the last reactor has drained.
+/// Calls `done` when the last reactor has drained, with the connections that were cut on all of them.
 private final class DrainCount: Sendable {
-    private let left: GuardLock<Int>
-    private let done: @Sendable () -> Void
+    private let state: GuardLock<(left: Int, cut: Int)>
+    private let done: @Sendable (_ cut: Int) -> Void
 
-    init(_ count: Int, done: @escaping @Sendable () -> Void) {
-        left = GuardLock(count)
+    init(_ count: Int, done: @escaping @Sendable (_ cut: Int) -> Void) {
+        state = GuardLock((left: count, cut: 0))
         self.done = done
     }
 
-    func report() {
-        let isLast = left.withLock { left in
-            left -= 1
-            return left == 0
+    func report(cut: Int) {
+        let total = state.withLock { state -> Int? in
+            state.left -= 1
+            state.cut += cut
+            return state.left == 0 ? state.cut : nil
         }
-        if isLast { done() }
+        if let total { done(total) }
     }
 }
 

@@ -55,10 +55,14 @@ package final class GatewaySnapshot: Sendable {
 
 extension GatewaySnapshot {
     /// What deserves a line in the log although it prevents nothing, at a wall time in seconds since 1970.
-    func certificateWarnings(at wallTime: Int64) -> [String] {
-        listeners.flatMap { listener in
+    func warnings(at wallTime: Int64) -> [String] {
+        let certificates = listeners.flatMap { listener in
             listener.tls?.warnings(at: wallTime).map { "listener \(listener.name): \($0)" } ?? []
         }
+        let dead = table.shadowed.map { pair in
+            "route \(routes[pair.rule].name): never taken, since \(routes[pair.by].name) takes all of its requests"
+        }
+        return certificates + dead
     }
 
     /// Gives the guards that were kept from an older snapshot this one's settings; their state stays.

@@ -264,4 +264,7 @@ public struct BreakerTransitions: Equatable, Sendable {
     public var opened: UInt64 = 0
     public var halfOpened: UInt64 = 0
     public var closed: UInt64 = 0
+
+    /// None yet.
+    public init() {}
 }

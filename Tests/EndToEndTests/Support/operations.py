@@ -1,0 +1,233 @@
+# Holdfast
+# SPDX-License-Identifier: Apache-2.0
+"""What whoever is on call does and reads: reloads good and bad, under load; what the log says of a breaker; drains, clean and cut;
+a start that cannot be. The upstream and the clients are the standard library, nghttp and curl."""
+import http.client
+import http.server
+import json
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+from lab import HOLDFAST, Checks, Lab, free_port, wait_for
+
+lab, checks = Lab(), Checks()
+port, flaky_port = free_port(), free_port()
+release = threading.Event()
+
+
+class Plain(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_GET(self):
+        if self.path == "/slow":
+            release.wait(30)
+        body = b"plain"
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, *arguments):
+        pass
+
+
+def serve(at):
+    server = Server(("127.0.0.1", at), Plain)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+serve(port)
+UPSTREAMS = f"""  plain: {{ endpoints: ["127.0.0.1:{port}"] }}
+  flaky:
+    endpoints: ["127.0.0.1:{flaky_port}"]
+    guard: {{ breaker: {{ minimum_calls: 5, open_for: 500ms, open_jitter: 0%, half_open_calls: 1 }}, retries: {{ attempts: 1 }} }}"""
+ROUTES = """  - { match: { path: /flaky }, to: flaky }
+  - { match: { path: /* }, to: plain }"""
+
+
+def get(path, at=None, headers=None):
+    connection = http.client.HTTPConnection("127.0.0.1", at or lab.clear, timeout=20)
+    try:
+        connection.request("GET", path, headers=headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.read(), dict(answer.getheaders())
+    finally:
+        connection.close()
+
+
+def until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def hang_up():
+    """Reloads, and waits until the log says what came of it."""
+    before = lab.said().count(" reload ")
+    lab.gateway.send_signal(signal.SIGHUP)
+    checks.that(until(lambda: lab.said().count(" reload ") > before), "the log says nothing of a reload")
+    return lab.said().split(" reload ")[-1]
+
+
+def breaker_lines():
+    for _ in range(8):
+        get("/flaky")
+    checks.that(until(lambda: " warning breaker opened upstream=flaky " in lab.said()), "no line of the open breaker")
+    status, body, fields = get("/flaky")
+    checks.that(status == 503 and json.loads(body)["reason"] == "breaker.open", f"open: {status} {body}")
+    server = serve(flaky_port)
+    time.sleep(0.7)
+    checks.that(until(lambda: get("/flaky")[0] == 200), "the breaker does not come back")
+    checks.that(until(lambda: " info breaker closed upstream=flaky" in lab.said()), "no line of the closed breaker")
+    said = [line for line in lab.said().splitlines() if " breaker " in line]
+    checks.that(re.search(r"opened upstream=flaky times=1 failed=5 completed=5", said[0]), f"{said[0]}")
+    checks.that(any("half-open upstream=flaky" in line for line in said), f"{said}")
+    server.shutdown()
+    server.server_close()
+
+
+def nghttp_checks():
+    for address in (f"https://localhost:{lab.tls}", f"http://127.0.0.1:{lab.clear}"):
+        out = subprocess.run(["nghttp", "-v", "--no-verify-peer", "-m", "20", f"{address}/x"], capture_output=True, text=True, timeout=30)
+        checks.that(out.stdout.count(":status: 200") == 20, f"nghttp at {address}: {out.stdout[-800:]}")
+        checks.that("GOAWAY" not in out.stdout.split("send GOAWAY")[0], f"nghttp at {address} met a GOAWAY")
+
+
+def reloads():
+    # A bad file: its place is named, and nothing changes.
+    good = open(lab.config).read()
+    open(lab.config, "w").write(good.replace("to: plain", "to: plane"))
+    said = hang_up()
+    checks.that(re.search(r"refused, nothing changed.*lab\.yaml:\d+:\d+: .*plane", said), said)
+    checks.that(get("/x")[:2] == (200, b"plain"), "a refused reload changed something")
+    # A key of another certificate.
+    lab.leaf("other", "localhost", "DNS:localhost")
+    open(lab.config, "w").write(good.replace("key: edge.key", "key: other.key"))
+    said = hang_up()
+    checks.that("refused, nothing changed" in said and "key" in said, said)
+    # An address that is taken.
+    open(lab.config, "w").write(good.replace(f"address: 127.0.0.1:{lab.clear}", f"address: 127.0.0.1:{port}"))
+    said = hang_up()
+    checks.that("refused, nothing changed" in said and "in use" in said, said)
+    checks.that(get("/x")[:2] == (200, b"plain"), "a refused reload changed something")
+    # New routes and a new certificate while 16 clients ask: nobody notices, and what is new is there for who comes next.
+    stop, wrong, asked = threading.Event(), [], [0]
+
+    def client():
+        connection = http.client.HTTPConnection("127.0.0.1", lab.clear, timeout=20)
+        while not stop.is_set():
+            try:
+                connection.request("GET", "/x")
+                answer = connection.getresponse()
+                if (answer.status, answer.read()) != (200, b"plain"):
+                    wrong.append(answer.status)
+            except Exception as error:
+                wrong.append(repr(error))
+            asked[0] += 1
+
+    threads = [threading.Thread(target=client) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for i in range(10):
+        open(lab.config, "w").write(
+            good.replace("edge.pem", "other.pem").replace("edge.key", "other.key")
+            + f'  - {{ match: {{ path: /new }}, answer: {{ status: 200, body: "round {i}" }} }}\n')
+        checks.that("reloaded" in hang_up(), "the reload was refused")
+        checks.that(get("/new")[1] == b"round %d" % i, f"round {i} is not there")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    checks.that(asked[0] > 500 and not wrong, f"of {asked[0]} requests during reloads {len(wrong)} failed: {wrong[:5]}")
+    context = ssl.create_default_context(cafile=f"{lab.folder}/ca.pem")
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", lab.tls)), server_hostname="localhost") as tls:
+        subject = tls.getpeercert()["serialNumber"]
+    serial = subprocess.run(["openssl", "x509", "-in", f"{lab.folder}/other.pem", "-noout", "-serial"], capture_output=True, text=True)
+    checks.that(serial.stdout.strip().endswith(subject), "the new certificate is not shown")
+
+
+def starts_that_cannot_be():
+    taken = f"{lab.folder}/taken.yaml"
+    open(taken, "w").write(f"""admin: 127.0.0.1:{free_port()}
+listeners:
+  - {{ name: a, address: "127.0.0.1:{lab.clear}" }}
+upstreams:
+  plain: {{ endpoints: ["127.0.0.1:{port}"] }}
+routes:
+  - {{ match: {{ path: /* }}, to: plain }}
+""")
+    done = subprocess.run([HOLDFAST, "run", taken], capture_output=True, text=True, timeout=20)
+    lines = done.stderr.strip().splitlines()
+    checks.that(done.returncode == 1 and len(lines) == 1 and "in use" in lines[0], f"a port in use: {done.returncode} {lines}")
+
+
+def drains():
+    """A request under way ends, one that outlives the limit is cut and the log says by whom; new connections are refused."""
+    results = {}
+
+    def slow(name):
+        try:
+            results[name] = get("/slow")[:2]
+        except Exception as error:
+            results[name] = repr(error)
+
+    waiting = threading.Thread(target=slow, args=("waited",))
+    waiting.start()
+    checks.that(until(lambda: lab.total("holdfast_bulkhead_permits_in_use") == 1), "the slow request is not under way")
+    lab.gateway.send_signal(signal.SIGTERM)
+    checks.that(until(lambda: "draining" in lab.said()), "no word of draining")
+    try:
+        socket.create_connection(("127.0.0.1", lab.clear), 2).close()
+        checks.that(False, "a draining gateway takes new connections")
+    except ConnectionRefusedError:
+        checks.that(True, "")
+    ready = get("/readyz", lab.admin)
+    checks.that(ready[0] == 503, f"readyz while draining: {ready}")
+    release.set()
+    waiting.join()
+    checks.that(results["waited"] == (200, b"plain"), f"a request under way at the drain: {results}")
+    checks.that(lab.gateway.wait(20) == 0, "the drained gateway's exit code")
+    checks.that("cut what was left" not in lab.said(), "the clean drain cut something")
+
+    release.clear()
+    lab.start(UPSTREAMS, ROUTES, top="drain: 500ms")
+    wait_for(lab.clear)
+    cut = threading.Thread(target=slow, args=("cut",))
+    cut.start()
+    checks.that(until(lambda: lab.total("holdfast_bulkhead_permits_in_use") == 1), "the slow request is not under way")
+    lab.gateway.send_signal(signal.SIGTERM)
+    checks.that(lab.gateway.wait(20) == 0, "the cut gateway's exit code")
+    cut.join()
+    release.set()
+    checks.that(isinstance(results["cut"], str), f"a request that outlived the drain: {results}")
+    checks.that("warning drain cut what was left at the limit connections=1" in lab.said(), f"{lab.said()[-500:]}")
+    last = json.loads(open(f"{lab.folder}/access.log").read().splitlines()[-1])
+    checks.that(last["reason"] == "shutdown" and last["path"] == "/slow", f"the log of the cut request: {last}")
+
+
+lab.start(UPSTREAMS, ROUTES)
+wait_for(lab.clear)
+breaker_lines()
+nghttp_checks()
+reloads()
+starts_that_cannot_be()
+drains()
+lab.gateway = None
+checks.end()
