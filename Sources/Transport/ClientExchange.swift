@@ -97,11 +97,19 @@ package enum ClientExchange {
         }
     }
 
-    /// Gives up the response of which nobody wants the rest, but keeps the connection if that costs little.
-    package func discard() {
+    /// The connection carries no further exchange after those under way.
+    package func retireConnection() {
         switch self {
-        case .http1(let client): client.discard()
-        case .http2(let stream): stream.cancel()
+        case .http1(let client): client.retire()
+        case .http2(let stream): stream.retireConnection()
+        }
+    }
+
+    /// The rest of the response goes to another.
+    package func handOver(to handler: any ResponseHandler) {
+        switch self {
+        case .http1(let client): client.handOver(to: handler)
+        case .http2(let stream): stream.handOver(to: handler)
         }
     }
 }

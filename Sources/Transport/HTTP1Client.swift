@@ -12,10 +12,7 @@ import TLS
 /// whole, the request was written whole and taken by the kernel, no byte is left over, neither side said close, and the
 /// exchange was not given up. Everything else closes it: bytes of one answer must never reach another exchange.
 package final class HTTP1Client: ConnectionHandler {
-    private enum Phase { case idle, exchange, discarding, closing }
-
-    /// How much of an unwanted body is read to keep a connection.
-    static let discardLimit = 64 * 1024
+    private enum Phase { case idle, exchange, closing }
 
     private let client: ClientConnection
     /// Strong both ways until the connection closes and lets its handler go.
@@ -32,7 +29,6 @@ package final class HTTP1Client: ConnectionHandler {
     private var sentAt: UInt64 = 0
     private var receivedAt: UInt64 = 0
     private var unconsumed = 0
-    private var discarded = 0
 
     init(client: ClientConnection, connection: Connection) {
         self.client = client
@@ -112,7 +108,13 @@ package final class HTTP1Client: ConnectionHandler {
             case .closing:
                 input.removeAll()
                 return
-            case .exchange, .discarding: break
+            case .exchange:
+                if !sawHead && connection.bytesSent == sentAt && !input.isEmpty {
+                    // Said before it was asked: whatever this answers, it is not our request (case B02).
+                    input.removeAll()
+                    fail(ExchangeFailure(.connectionStale, .nothingSent, "the upstream spoke before it was asked"))
+                    return
+                }
             }
             guard step(&input) else { break }
             if unconsumed > 0 && !input.isEmpty { break }
@@ -127,21 +129,13 @@ package final class HTTP1Client: ConnectionHandler {
             let (consumed, event) = decoder.next(span, into: head, trailers: &trailers)
             switch event {
             case .needMore: goesOn = false
-            case .informational: if phase == .exchange && head.status != 100 { handler?.informational(head) }
+            case .informational: if head.status != 100 { handler?.informational(head) }
             case .head:
                 sawHead = true
                 handler?.responseHead(head, endStream: head.framing == .none)
             case .body(let range):
-                if phase == .discarding {
-                    discarded += range.count
-                    if discarded > HTTP1Client.discardLimit {
-                        goesOn = false
-                        close()
-                    }
-                } else {
-                    unconsumed += range.count
-                    handler?.responseBody(span.extracting(range))
-                }
+                unconsumed += range.count
+                handler?.responseBody(span.extracting(range))
             case .end: ended = true
             case .failure(let failure):
                 goesOn = false
@@ -186,7 +180,7 @@ package final class HTTP1Client: ConnectionHandler {
     }
 
     private func peerHungUp(truncated: Bool) {
-        guard phase == .exchange || phase == .discarding else {
+        guard phase == .exchange else {
             close()
             return
         }
@@ -245,17 +239,11 @@ package final class HTTP1Client: ConnectionHandler {
         close()
     }
 
-    func discard() {
-        guard phase == .exchange else { return }
-        handler = nil
-        guard requestEnded else {
-            close()
-            return
-        }
-        phase = .discarding
-        discarded = 0
-        unconsumed = 0
-        connection.resumeReading()
+    func retire() { client.drain() }
+
+    /// The rest of the response goes to another. The request goes no further.
+    func handOver(to handler: any ResponseHandler) {
+        if self.handler != nil { self.handler = handler }
     }
 
     private func close() {

@@ -36,6 +36,8 @@ package final class HTTP2Client: ConnectionHandler, HTTP2SessionHandler {
         return HTTP2ClientStream(client: self, handler: handler)
     }
 
+    func retire() { client.drain() }
+
     func wantsFlush() { connection.requestTurnEnd() }
 
     package override func received(_ input: inout ByteBuffer) {
@@ -160,6 +162,13 @@ package final class HTTP2ClientStream: HTTP2StreamHandler {
     func consumed(_ n: Int) {
         client.session.consumed(stream, bytes: n)
         client.wantsFlush()
+    }
+
+    func retireConnection() { client.retire() }
+
+    /// The rest of the response goes to another. The request goes no further.
+    func handOver(to handler: any ResponseHandler) {
+        if self.handler != nil { self.handler = handler }
     }
 
     func cancel() {

@@ -65,31 +65,34 @@ extension GuardedExchange: ResponseHandler {
         timings.firstByte = now.nanoseconds(since: attemptStartedAt)
         let outcome = StatusClassifier.classify(response)
         answerOutcome = outcome
+        // The breaker hears of it before the question whether to try again.
         if outcome.outcomeClass == .success {
             permit?.headArrived(StatusClassifier.isGRPC(response.fields) ? nil : outcome, now: now)
-        } else {
-            // The breaker hears of it before the question whether to try again.
-            let pushback = StatusClassifier.pushback(response)
-            var retryAfter: Int64?
-            if case .after(let nanoseconds) = pushback { retryAfter = nanoseconds }
-            permit?.headArrived(outcome, retryAfterNanoseconds: retryAfter, now: now)
-            permit?.settle(outcome, retryAfterNanoseconds: retryAfter, now: now)
-            let end = AttemptEnd(outcome: outcome, status: response.status, detail: "")
-            let decision = decideRetry(end, pushback: pushback)
-            if case .no(let reason) = decision, attempts > 1 || reason == .retryBudget || reason == .retryBreaker {
-                retryReason = reason
+        }
+        if outcome.outcomeClass != .success || isRetried(response.status) {
+            let pushback = StatusClassifier.pushback(response, unix: reactor.unixNanoseconds / 1_000_000_000)
+            if outcome.outcomeClass != .success {
+                var retryAfter: Int64?
+                if case .after(let nanoseconds) = pushback { retryAfter = nanoseconds }
+                permit?.headArrived(outcome, retryAfterNanoseconds: retryAfter, now: now)
+                permit?.settle(outcome, retryAfterNanoseconds: retryAfter, now: now)
             }
-            if case .retry(let delay) = decision {
-                let given = exchange
-                exchange = nil
+            let end = AttemptEnd(outcome: outcome, status: response.status, detail: "")
+            switch decideRetry(end, pushback: pushback) {
+            case .no(let reason): retryReason = reason
+            case .retry(let delay):
+                // The request was fine, the connection was not (RFC 9110 §15.5.20).
+                if response.status == 421 { exchange?.retireConnection() }
+                kept?.giveUp()
+                kept = exchange.take().map { KeptAnswer(response, of: $0) }
                 settleAttempt(outcome)
-                given?.discard()
                 backOff(delay)
                 return
             }
         }
         // Committed: from here the answer is the client's, whatever happens.
         phase = .relaying
+        dropKept()
         keepsForReplay = false
         body.consume(bodyDelivered)
         bodyDelivered = 0
@@ -163,6 +166,7 @@ extension GuardedExchange: ResponseHandler {
                 method: head.method.isSafe ? .safe : (head.method.isIdempotent || isIdempotent) ? .idempotent : .other,
                 attemptsUsed: attempts - freeAttempts, isCommitted: false, isBodyReplayable: canReplay, pushback: pushback,
                 isBreakerClosed: guardian.isClosed(now: now), hasEndpoint: !pools.cluster.endpoints.isEmpty,
+                hasUntriedEndpoint: tried.count < pools.cluster.endpoints.count,
                 remainingNanoseconds: totalDeadline.nanoseconds(since: now),
                 minimumTryNanoseconds: limits.minimumTry),
             settings: pools.cluster.settings.retries, draw: reactor.draw, request: key)
@@ -170,6 +174,11 @@ extension GuardedExchange: ResponseHandler {
         guard let token = guardian.withdrawRetry(now: now) else { return .no(.retryBudget) }
         nextRetryToken = consume token
         return decision
+    }
+
+    /// A status that is no failure of the upstream and is tried again all the same: 421, 425, and what `retry_on` lists.
+    private func isRetried(_ status: Int) -> Bool {
+        status == 421 || status == 425 || pools?.cluster.settings.retries.retryOn?.contains(.status(status)) ?? false
     }
 
     /// Whether the request can be sent once more from its first byte.
@@ -223,14 +232,35 @@ extension GuardedExchange: ResponseHandler {
     }
 
     func fail(_ reason: Reason, retryReason: Reason? = nil, retryAfter: Int64? = nil, detail: String) {
+        if let kept, kept.isWhole {
+            self.kept = nil
+            self.retryReason = retryReason ?? reason
+            finish()
+            answer(kept)
+            return
+        }
         finish()
         client.upstreamFailed(
             GuardedFailure(reason: reason, retryReason: retryReason, retryAfterNanoseconds: retryAfter, detail: detail))
     }
 
+    /// The client gets the upstream's own answer to an earlier attempt.
+    private func answer(_ kept: KeptAnswer) {
+        let hasNoMore = kept.body.isEmpty && kept.trailers.isEmpty
+        client.upstreamAnswered(kept.head, endStream: hasNoMore)
+        if !kept.body.isEmpty { kept.body.withReadable { client.upstreamBody($0) } }
+        client.upstreamEnded(trailers: kept.trailers)
+    }
+
+    private func dropKept() { kept.take()?.giveUp() }
+
     /// Back to the start, holding nothing.
     func finish() {
         phase = .idle
+        dropKept()
+        permit = nil
+        retryToken = nil
+        nextRetryToken = nil
         timer.cancel()
         totalDeadline = .never
         perTryDeadline = .never

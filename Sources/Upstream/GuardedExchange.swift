@@ -70,6 +70,8 @@ package final class GuardedExchange {
     /// Attempts that the upstream surely did nothing for and that count for nothing.
     var freeAttempts = 0
     var nextRetryToken: RetryToken?
+    /// The answer of an earlier attempt, for want of a better one.
+    var kept: KeptAnswer?
     /// Why no further attempt followed one that ended in a failure status.
     package internal(set) var retryReason: Reason?
     /// What the response head said of the attempt.
@@ -119,7 +121,7 @@ package final class GuardedExchange {
         self.isIdempotent = isIdempotent
         self.hasBody = hasBody
         bodyEnded = !hasBody
-        keepsForReplay = hasBody && pools.cluster.settings.retries.attempts > 1
+        keepsForReplay = hasBody
         bodyDelivered = 0
         bodyWasDropped = false
         waitingForClientSince = nil

@@ -52,9 +52,9 @@ enum StatusClassifier {
         }
     }
 
-    /// What an answer says about coming back: `Retry-After` in seconds (RFC 9110 §10.2.3), a trusted hop's word that it has
-    /// tried itself, gRPC's pushback (gRFC A6: negative or unparsable means never).
-    static func pushback(_ response: ResponseHead) -> RetryPushback {
+    /// What an answer says about coming back: `Retry-After` (RFC 9110 §10.2.3), a trusted hop's word that it has tried itself,
+    /// gRPC's pushback (gRFC A6: negative or unparsable means never). `unix` is now, in seconds, for a date without `Date` beside it.
+    static func pushback(_ response: ResponseHead, unix: Int64) -> RetryPushback {
         if let i = response.fields.first(.grpcRetryPushback) {
             guard let milliseconds = response.fields.withValue(i, { decimal($0) }) else { return .never }
             return .after(
@@ -63,10 +63,12 @@ enum StatusClassifier {
         if let i = response.fields.first(.xHoldfastReason), response.fields.withValue(i, { $0.equals("retry.exhausted") }) {
             return .never
         }
-        guard let i = response.fields.first(.retryAfter), let seconds = response.fields.withValue(i, { decimal($0) }) else {
-            return .none
+        guard let i = response.fields.first(.retryAfter) else { return .none }
+        let sentAt = response.fields.first(.date).flatMap { date in
+            response.fields.withValue(date) { HTTPDate.parse($0, now: unix) }
         }
-        return .after(nanoseconds: seconds > 86_400 ? .max : seconds * 1_000_000_000)
+        let seconds = response.fields.withValue(i) { RetryAfter.seconds($0, responseDate: sentAt, now: unix) }
+        return seconds.map { .after(nanoseconds: $0 * 1_000_000_000) } ?? .none
     }
 
     /// Up to 15 digits, which cannot overflow.

@@ -209,6 +209,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         guard let exchange, let snapshot else { return }
         facts.status = head.status
         facts.answeredAt = home.reactor.now
+        facts.retryReason = guarded.retryReason
         prepareResponse(head, exchange, snapshot)
         exchange.respond(head, endStream: endStream)
     }

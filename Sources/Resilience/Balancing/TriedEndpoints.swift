@@ -12,6 +12,9 @@ public struct TriedEndpoints: Sendable {
 
     public var isEmpty: Bool { next == 0 }
 
+    /// Endpoints that were tried, each once.
+    public var count: Int { next }
+
     public mutating func insert(_ index: Int) {
         if contains(index) { return }
         indices[next % 8] = Int32(truncatingIfNeeded: index)

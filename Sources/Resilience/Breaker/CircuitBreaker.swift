@@ -265,6 +265,9 @@ public struct BreakerTransitions: Equatable, Sendable {
     public var halfOpened: UInt64 = 0
     public var closed: UInt64 = 0
 
-    /// None yet.
-    public init() {}
+    public init(opened: UInt64 = 0, halfOpened: UInt64 = 0, closed: UInt64 = 0) {
+        self.opened = opened
+        self.halfOpened = halfOpened
+        self.closed = closed
+    }
 }

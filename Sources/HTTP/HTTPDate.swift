@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import Core
-import HTTP
 
 /// Dates as HTTP writes and reads them (RFC 9110 §5.6.7). Pure: seconds since 1970-01-01T00:00:00Z come in.
 package enum HTTPDate {
@@ -151,7 +150,7 @@ package enum HTTPDate {
             guard end - at >= digits else { return nil }
             var value: Int64 = 0
             for i in at..<(at + digits) {
-                guard text[i].isASCIIDigit else { return nil }
+                guard text[i].isDigit else { return nil }
                 value = value * 10 + Int64(text[i] - 48)
             }
             at += digits

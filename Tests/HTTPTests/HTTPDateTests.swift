@@ -4,7 +4,7 @@
 import Core
 import Testing
 
-@testable import Gateway
+@testable import HTTP
 
 @Suite struct HTTPDateTests {
     static func text(_ buffer: borrowing ByteBuffer) -> String {

@@ -10,10 +10,10 @@ package enum RetryAfter {
     /// relative to the answer's own `Date`, so that a clock that differs from ours does not matter; without one, to `now`.
     package static func seconds(_ value: Span<UInt8>, responseDate: Int64?, now: Int64) -> Int64? {
         if value.isEmpty { return nil }
-        if value[0].isASCIIDigit {
+        if value[0].isDigit {
             var seconds: Int64 = 0
             for i in value.indices {
-                guard value[i].isASCIIDigit else { return nil }
+                guard value[i].isDigit else { return nil }
                 seconds = min(seconds * 10 + Int64(value[i] - 48), maximumSeconds)
             }
             return seconds

@@ -1,2 +1,0 @@
-// Holdfast
-// SPDX-License-Identifier: Apache-2.0
