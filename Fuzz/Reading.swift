@@ -8,7 +8,16 @@ struct Cuts {
     var kind: UInt8
     var seed: UInt8
 
+    /// Where two pieces meet, for `kind` 254.
+    var place = 0
+
     static var none: Cuts { Cuts(kind: 255, seed: 0) }
+
+    /// Two pieces that meet at `place`.
+    static func at(_ place: Int) -> Cuts { Cuts(kind: 254, seed: 0, place: place) }
+
+    /// Single bytes.
+    static var bytes: Cuts { Cuts(kind: 0, seed: 0) }
 
     /// The size of the piece that begins at `position`, of `left` bytes.
     func size(at position: Int, left: Int) -> Int {
@@ -17,6 +26,7 @@ struct Cuts {
         case 1: min(left, 1 + Int(seed))
         case 2: min(left, position == 0 ? 1 + Int(seed) : left)  // two pieces
         case 3: min(left, 1 + ((position &* 31 &+ Int(seed)) & 63))  // of all sizes
+        case 254: position == 0 ? min(left, max(1, place)) : left
         default: left
         }
     }

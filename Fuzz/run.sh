@@ -16,6 +16,15 @@ if "$out/http1" -dict="$here/http1.dict" -max_len=200000 -len_control=100 -timeo
     > "$out/log" 2>&1
 then
     grep -E "stat::number_of_executed_units|stat::average_exec_per_sec|stat::peak_rss_mb" "$out/log"
+    # Promise P2: each message of the corpus, and four near it, cut at every offset.
+    if HOLDFAST_EVERY_CUT=1 "$out/http1" -runs=0 -timeout=60 -artifact_prefix="$out/" "$out/corpus" "$here/corpus/http1" > "$out/log" 2>&1
+    then
+        grep "messages cut" "$out/log"
+    else
+        tail -n 40 "$out/log"
+        echo "a message is understood differently where it is cut: see $out"
+        exit 1
+    fi
 else
     tail -n 40 "$out/log"
     echo "the fuzzer found something: see $out"
