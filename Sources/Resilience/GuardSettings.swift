@@ -29,6 +29,8 @@ public struct TimeoutSettings: Equatable, Sendable {
     public var totalIncludesBody = false
     /// An attempt with less time left than this is not started. Default 5 ms.
     public var minimumTry: Duration = .milliseconds(5)
+    /// What an upstream is told to take less than there is, for the way back. Default 0.
+    public var hopMargin: Duration = .zero
 
     public init() {}
 }

@@ -14,6 +14,7 @@ package struct AttemptLimits: Sendable, Equatable {
     package var minimumTry: Int64
     package var queue: Int64
     package var totalIncludesBody: Bool
+    package var hopMargin: Int64
 
     package init(_ timeouts: TimeoutSettings, queueTimeout: Duration) {
         total = timeouts.total?.wholeNanoseconds ?? .max
@@ -23,5 +24,6 @@ package struct AttemptLimits: Sendable, Equatable {
         minimumTry = timeouts.minimumTry.wholeNanoseconds
         queue = queueTimeout.wholeNanoseconds
         totalIncludesBody = timeouts.totalIncludesBody
+        hopMargin = timeouts.hopMargin.wholeNanoseconds
     }
 }

@@ -160,6 +160,8 @@ extension GuardedExchange: ResponseHandler {
             guardian.noteFreeRetry()
             return .retry(delayNanoseconds: 0)
         }
+        // The hop before us is trying again itself: tries must not multiply (T8).
+        if terms.isRepeat { return .no(.retryMax) }
         let decision = RetryPolicy.decide(
             RetryQuestion(
                 outcome: end.outcome, status: end.status,

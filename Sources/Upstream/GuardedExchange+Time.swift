@@ -88,10 +88,12 @@ extension GuardedExchange: TimerOwner {
     func attemptExpired(beforeFirstByte: Bool, now: Instant) {
         let isTotal = now >= totalDeadline
         let isFirstByte = !isTotal && now >= stageDeadline && now < perTryDeadline
+        // A caller that wants less time than the route gives is not the upstream's fault (semantics, section 4).
+        let outcomeClass: Outcome.Class = isTotal && terms.timeout < limits.total ? .neutral : .failure
         let outcome =
             beforeFirstByte
-            ? Outcome(.failure, reason: .connectTimeout, processed: .no)
-            : Outcome(.failure, reason: isFirstByte ? .timeoutFirstByte : .timeoutPerTry, processed: .maybe)
+            ? Outcome(outcomeClass, reason: .connectTimeout, processed: .no)
+            : Outcome(outcomeClass, reason: isFirstByte ? .timeoutFirstByte : .timeoutPerTry, processed: .maybe)
         let answer: Reason = isTotal ? .deadline : isFirstByte ? .timeoutFirstByte : .timeoutPerTry
         let end = AttemptEnd(outcome: outcome, status: nil, detail: "the attempt took too long", answerReason: answer)
         endAttempt(outcome, cancelling: true)

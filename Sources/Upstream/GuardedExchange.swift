@@ -77,6 +77,7 @@ package final class GuardedExchange {
     /// What the response head said of the attempt.
     var answerOutcome = Outcome.success
     var limits = AttemptLimits(TimeoutSettings(), queueTimeout: .zero)
+    var terms = CallerTerms()
     var startedAt = Instant.origin
     package internal(set) var timings = StageTimings()
 
@@ -112,7 +113,8 @@ package final class GuardedExchange {
 
     /// Begins. `key` identifies the request in draws; `head` is ready to be sent and stays untouched until the end.
     package func start(
-        _ head: RequestHead, hasBody: Bool, key: UInt64, isIdempotent: Bool, limits: AttemptLimits, over pools: UpstreamPools
+        _ head: RequestHead, hasBody: Bool, key: UInt64, isIdempotent: Bool, limits: AttemptLimits,
+        terms: CallerTerms = CallerTerms(), over pools: UpstreamPools
     ) {
         self.pools = pools
         lastClusterName = pools.cluster.name
@@ -132,10 +134,11 @@ package final class GuardedExchange {
         usedFreeRetry = false
         retryReason = nil
         self.limits = limits
+        self.terms = terms
         timings = StageTimings()
         endpoint = nil
         startedAt = reactor.now
-        totalDeadline = startedAt.advanced(byNanoseconds: limits.total)
+        totalDeadline = startedAt.advanced(byNanoseconds: min(limits.total, terms.timeout))
         beginAttempt()
     }
 
@@ -276,9 +279,8 @@ package final class GuardedExchange {
             fail(.loadBalancerNoHealthy, detail: "no endpoint to send to")
             return
         }
-        if attempts == 0 {
-            pools.cluster.guardian.depositFirst(now: now)
-        }
+        // A hop before us that tries again has counted its first try there.
+        if attempts == 0 && !terms.isRepeat { pools.cluster.guardian.depositFirst(now: now) }
         attempts += 1
         retryToken?.sent()
         tried.insert(index)
@@ -311,6 +313,7 @@ package final class GuardedExchange {
             let name = authorities[endpointIndex]
             head.authority = head.fields.store(name.span)
         }
+        if pools?.cluster.attemptFields == true { tellOfAttempt(head) }
         exchange.send(head, endStream: !sendsBody)
         if sendsBody {
             if !body.isEmpty {
@@ -326,6 +329,16 @@ package final class GuardedExchange {
             if bodyEnded { exchange.finish(trailers: trailers) }
             settleOwed()
         }
+    }
+
+    private func tellOfAttempt(_ head: RequestHead) {
+        let now = reactor.now
+        let deadline = min(perTryDeadline, totalDeadline)
+        terms.write(
+            to: head, attempt: attempts, elapsed: now.nanoseconds(since: startedAt),
+            wait: deadline == .never ? .max : deadline.nanoseconds(since: now),
+            wholeLeft: limits.totalIncludesBody && totalDeadline != .never ? totalDeadline.nanoseconds(since: now) : .max,
+            margin: limits.hopMargin)
     }
 
     func settleOwed() {

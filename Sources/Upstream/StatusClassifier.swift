@@ -60,8 +60,10 @@ enum StatusClassifier {
             return .after(
                 nanoseconds: milliseconds.multipliedReportingOverflow(by: 1_000_000).overflow ? .max : milliseconds * 1_000_000)
         }
-        if let i = response.fields.first(.xHoldfastReason), response.fields.withValue(i, { $0.equals("retry.exhausted") }) {
-            return .never
+        var marker = response.fields.first(.xHoldfastReason)
+        while let i = marker {
+            if response.fields.withValue(i, { isFinal($0) }) { return .never }
+            marker = response.fields.first(.xHoldfastReason, from: i + 1)
         }
         guard let i = response.fields.first(.retryAfter) else { return .none }
         let sentAt = response.fields.first(.date).flatMap { date in
@@ -69,6 +71,15 @@ enum StatusClassifier {
         }
         let seconds = response.fields.withValue(i) { RetryAfter.seconds($0, responseDate: sentAt, now: unix) }
         return seconds.map { .after(nanoseconds: $0 * 1_000_000_000) } ?? .none
+    }
+
+    /// What a hop behind this one says of an answer that another try would not change: it has tried, or it refused to.
+    private static func isFinal(_ reason: Span<UInt8>) -> Bool {
+        reason.equals("retry.exhausted") || begins(reason, "breaker.") || begins(reason, "shed.") || begins(reason, "bulkhead.")
+    }
+
+    private static func begins(_ text: Span<UInt8>, _ word: StaticString) -> Bool {
+        text.count > word.utf8CodeUnitCount && text.extracting(first: word.utf8CodeUnitCount).equals(word)
     }
 
     /// Up to 15 digits, which cannot overflow.

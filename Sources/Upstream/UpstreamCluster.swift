@@ -24,6 +24,8 @@ package final class UpstreamCluster: Sendable {
     package let tls: ClientTLSContext?
     package let serverName: String
     package let hostField: HostField
+    /// Whether the upstream is told of each attempt's number and time.
+    package let attemptFields: Bool
     /// By position of the endpoint, where the upstream sees its own name.
     let authorities: [[UInt8]]?
     /// What makes a connection of one cluster usable by another after a reload.
@@ -42,7 +44,7 @@ package final class UpstreamCluster: Sendable {
     package init(
         name: String, endpoints: [Endpoint], guardian: Guard, settings: GuardSettings, balancing: BalancingPolicy,
         pool: PoolSettings, client: ClientConnection.Settings, connectOptions: ConnectOptions, tls: ClientTLSContext?,
-        serverName: String, hostField: HostField, identity: String
+        serverName: String, hostField: HostField, attemptFields: Bool = true, identity: String
     ) {
         self.name = name
         self.endpoints = endpoints
@@ -56,6 +58,7 @@ package final class UpstreamCluster: Sendable {
         self.tls = tls
         self.serverName = serverName
         self.hostField = hostField
+        self.attemptFields = attemptFields
         authorities =
             switch hostField {
             case .preserve: nil

@@ -156,6 +156,7 @@ final class UpstreamLab {
     init(
         seed: UInt64 = 1, endpoints: Int = 1, missing: Int = 0, wanted: UpstreamProtocol = .http1, maximumExchanges: UInt64 = .max,
         tls: ClientTLSContext? = nil, pool: PoolSettings = PoolSettings(), balancing: BalancingPolicy = .roundRobin,
+        attemptFields: Bool = true,
         _ adjust: (inout GuardSettings) -> Void = { _ in }
     ) throws {
         world = SimulatedWorld(seed: seed)
@@ -184,7 +185,7 @@ final class UpstreamLab {
         cluster = UpstreamCluster(
             name: "lab", endpoints: all, guardian: Guard(settings, draw: world.draw), settings: settings, balancing: balancing,
             pool: pool, client: client, connectOptions: ConnectOptions(), tls: tls, serverName: "edge.example",
-            hostField: .preserve, identity: "lab")
+            hostField: .preserve, attemptFields: attemptFields, identity: "lab")
         pools = UpstreamPools(cluster: cluster, context: edge)
     }
 

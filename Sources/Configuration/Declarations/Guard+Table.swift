@@ -47,6 +47,9 @@ extension TimeoutSettings {
                 Field(
                     "minimum_try", \.minimumTry, .duration(.zero ... .seconds(60)), "An attempt with less time left is not started."
                 ),
+                Field(
+                    "hop_margin", \.hopMargin, .duration(.zero ... .seconds(60)),
+                    "Subtracted from the time that an upstream is told it has (`X-Request-Timeout-ms`, `grpc-timeout`)."),
             ])
     }
 }

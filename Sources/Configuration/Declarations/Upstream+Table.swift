@@ -49,6 +49,10 @@ extension Configuration.Upstream {
                     "What protects it, and the gateway from it."),
                 Field(
                     "balance", \.balance, .choice, "How an endpoint is chosen: in turn, or the less busy of two drawn at random."),
+                Field(
+                    "attempt_headers", \.attemptHeaders, .boolean,
+                    "Whether it is told of each attempt: `X-Holdfast-Attempt`, and how long it has in `X-Request-Timeout-ms` or `grpc-timeout`."
+                ),
                 Field("pool", \.pool, Configuration.Pool.table.kind(Configuration.Pool()), "Kept connections."),
                 Field(
                     "keepalive", \.keepAlive, Configuration.KeepAlive.table.kind(Configuration.KeepAlive()).orOff(),

@@ -40,6 +40,8 @@ extension Configuration {
         public var tcpUserTimeout: Duration? = .seconds(20)
         /// Default `preserve`.
         public var host = HostField.preserve
+        /// Whether an upstream is told which attempt it gets and how long it has. Default true.
+        public var attemptHeaders = true
 
         public init(name: String) { self.name = name }
     }

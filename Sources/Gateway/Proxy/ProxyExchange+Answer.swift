@@ -19,6 +19,7 @@ extension ProxyExchange {
         let problem = Problem(reason, detail: detail.map { "\($0)" } ?? "", retryAfterSeconds: seconds)
         let answer = home.localAnswer
         problem.write(into: answer, body: &home.localBody, for: exchange.head, id: facts.id)
+        if isUpstream { markExhausted(answer) }
         if let allowed { snapshot.table.writeAllow(allowed, into: &answer.fields) }
         respond(answer, exchange, snapshot)
     }

@@ -47,7 +47,15 @@ extension ProxyExchange {
         let version = head.version
         head.stripConnectionFields()
         snapshot.via.append(to: &head.fields, received: version)
+        markExhausted(head)
         finishHead(head, exchange, snapshot)
+    }
+
+    /// Tells a trusted caller that this hop has tried again and got no further, so that it does not multiply the tries (semantics,
+    /// section 3).
+    func markExhausted(_ head: ResponseHead) {
+        guard guarded.attempts > 1, facts.retryReason != nil, facts.identity?.isTrusted == true else { return }
+        head.fields.append(.xHoldfastReason, "retry.exhausted")
     }
 
     /// What every answer has, the gateway's own too (RFC 9110 §6.6.1: Date).

@@ -30,7 +30,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     var route: RoutePlan?
     var facts = RequestFacts()
 
-    private var isUpstream = false
+    private(set) var isUpstream = false
     /// Response bytes that the client's side holds and the upstream has no credit for yet.
     private var heldCredit = 0
     private var pace = BodyPace()
@@ -127,12 +127,14 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         let head = exchange.head
         head.path = route.rewrite.apply(to: head, match)
         prepareRequest(exchange, listener, snapshot)
+        let terms = CallerTerms(takingFrom: head, isTrusted: facts.identity?.isTrusted ?? false)
+        if terms.isMalformed { snapshot.metrics.malformedTimeouts.add(shard: home.shard) }
         let pools = home.pools(for: index, in: snapshot)
         facts.upstreamIndex = index
         isUpstream = true
         guarded.start(
             head, hasBody: head.framing != .none, key: facts.key, isIdempotent: route.isIdempotent,
-            limits: route.limits[index] ?? pools.cluster.limits, over: pools)
+            limits: route.limits[index] ?? pools.cluster.limits, terms: terms, over: pools)
     }
 
     func requestBody(_ bytes: Span<UInt8>) {

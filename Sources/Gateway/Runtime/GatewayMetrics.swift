@@ -75,6 +75,7 @@ final class RequestMetrics: Sendable {
     let protocols: [Counter]
     let bodyBytesIn: Counter
     let bodyBytesOut: Counter
+    let malformedTimeouts: Counter
     /// Requests that no route took.
     let unrouted: RouteMetrics
     let upstreams: [UpstreamMetrics]
@@ -96,6 +97,8 @@ final class RequestMetrics: Sendable {
         }
         bodyBytesIn = registry.counter("holdfast_request_body_bytes_total", help: "Bytes of request bodies.")
         bodyBytesOut = registry.counter("holdfast_response_body_bytes_total", help: "Bytes of response bodies.")
+        malformedTimeouts = registry.counter(
+            "holdfast_malformed_timeouts_total", help: "Requests whose grpc-timeout or X-Request-Timeout-ms could not be read.")
         unrouted = RouteMetrics(registry: registry, route: "none")
         upstreams = names.map { UpstreamMetrics(registry: registry, upstream: $0) }
     }

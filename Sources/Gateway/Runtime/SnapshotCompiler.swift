@@ -221,7 +221,8 @@ struct SnapshotCompiler {
             name: upstream.name, endpoints: endpoints, guardian: guardian, settings: upstream.guardSettings,
             balancing: upstream.balance, pool: poolSettings(upstream), client: clientSettings(upstream),
             connectOptions: connectOptions(upstream), tls: tls, serverName: upstream.tls?.serverName ?? "",
-            hostField: upstream.host == .preserve ? .preserve : .upstream, identity: identity(upstream))
+            hostField: upstream.host == .preserve ? .preserve : .upstream, attemptFields: upstream.attemptHeaders,
+            identity: identity(upstream))
     }
 
     /// FNV-1a: the same in every process, so that a seed means the same draws everywhere.

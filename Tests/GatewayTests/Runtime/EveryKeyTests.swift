@@ -88,6 +88,7 @@ import Upstream
               min_version: 1.3
             balance: round_robin
             host: upstream
+            attempt_headers: false
             pool: { connections: 11, idle: 12, idle_timeout: 13s, max_requests: 14, max_age: 15m }
             keepalive: { idle: 16s, interval: 17s, count: 4 }
             tcp_user_timeout: 18s
@@ -101,6 +102,7 @@ import Upstream
                 idle: 21s
                 total_includes_body: true
                 minimum_try: 6ms
+                hop_margin: 7ms
               breaker:
                 disabled: true
                 mode: shadow
@@ -303,6 +305,7 @@ import Upstream
         let users = try users()
         #expect(users.endpoints.map(\.label) == ["127.0.0.1:9001", "unix:/run/users.sock"])
         #expect(users.endpoints.map(\.weight) == [3, 1] && users.endpoints[1].hostName == "localhost")
+        #expect(!users.attemptFields)
         #expect(users.picker.policy == .roundRobin && users.hostField == .upstream && users.serverName == "users.internal")
         var pool = PoolSettings()
         pool.maximumConnections = 11
@@ -343,6 +346,7 @@ import Upstream
         guardSettings.timeouts.idle = .seconds(21)
         guardSettings.timeouts.totalIncludesBody = true
         guardSettings.timeouts.minimumTry = .milliseconds(6)
+        guardSettings.timeouts.hopMargin = .milliseconds(7)
         guardSettings.breaker.disabled = true
         guardSettings.breaker.mode = .shadow
         guardSettings.breaker.window = .time(.seconds(20))

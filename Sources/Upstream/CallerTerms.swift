@@ -1,0 +1,83 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+package import HTTP
+
+/// What the sender of a request said about how it waits and tries (semantics, sections 3 and 4).
+///
+/// A trusted caller's limit binds: it is the deadline if it is before the route's. Anybody's `grpc-timeout` is passed on, less the time that
+/// has gone by, since the upstream would count from its own receipt. A trusted caller that is trying again itself gets no retries
+/// here, so that tries do not multiply from hop to hop (T8).
+package struct CallerTerms: Equatable, Sendable {
+    /// How long a trusted caller waits, in nanoseconds; `.max`: it did not say.
+    package var timeout: Int64 = .max
+    /// The `grpc-timeout` of whoever sent one, in nanoseconds; `.max`: none.
+    package var callTimeout: Int64 = .max
+    /// Which of its attempts a trusted caller says this is, from 1.
+    package var attempt = 1
+    /// A limit was there and could not be read; it is ignored (semantics, section 4).
+    package var isMalformed = false
+
+    package init() {}
+
+    package var isRepeat: Bool { attempt > 1 }
+
+    /// Reads the terms out of a request's head, and takes the fields away that are written anew for each attempt.
+    package init(takingFrom head: RequestHead, isTrusted: Bool) {
+        guard
+            head.fields.contains(.grpcTimeout) || head.fields.contains(.xRequestTimeout) || head.fields.contains(.xHoldfastAttempt)
+                || head.fields.contains(.grpcPreviousAttempts)
+        else { return }
+        if let i = head.fields.first(.grpcTimeout) {
+            if let nanoseconds = head.fields.withValue(i, { RequestTimeout.parseGRPC($0) }) {
+                callTimeout = nanoseconds
+                if isTrusted { timeout = nanoseconds }
+            } else {
+                isMalformed = true
+            }
+        }
+        if isTrusted, let i = head.fields.first(.xRequestTimeout) {
+            if let nanoseconds = head.fields.withValue(i, { RequestTimeout.parseMilliseconds($0) }) {
+                timeout = min(timeout, nanoseconds)
+            } else {
+                isMalformed = true
+            }
+        }
+        if isTrusted {
+            attempt = max(number(.xHoldfastAttempt, head) ?? 1, (number(.grpcPreviousAttempts, head) ?? 0) + 1)
+        }
+        for name in [FieldName.grpcTimeout, .xRequestTimeout, .xHoldfastAttempt, .grpcPreviousAttempts] {
+            head.fields.removeAll(name)
+        }
+    }
+
+    private func number(_ name: FieldName, _ head: RequestHead) -> Int? {
+        guard let i = head.fields.first(name) else { return nil }
+        return head.fields.withValue(i) { RequestTimeout.parseMilliseconds($0) }.map { Int(min($0 / 1_000_000, 1_000)) }
+    }
+
+    /// Writes what the upstream is told about one attempt.
+    ///
+    /// - Parameters:
+    ///   - attempt: from 1, as this gateway counts.
+    ///   - elapsed: nanoseconds since the request began.
+    ///   - wait: nanoseconds until this attempt is given up without a response head; `.max`: never.
+    ///   - wholeLeft: nanoseconds left for the whole answer, body and all; `.max`: no such limit.
+    func write(to head: RequestHead, attempt: Int, elapsed: Int64, wait: Int64, wholeLeft: Int64, margin: Int64) {
+        let told = self.attempt - 1 + attempt
+        if attempt > 1 {
+            for name in [FieldName.grpcTimeout, .xRequestTimeout, .xHoldfastAttempt, .grpcPreviousAttempts] {
+                head.fields.removeAll(name)
+            }
+        }
+        head.fields.append(.xHoldfastAttempt) { $0.append(decimal: told) }
+        if StatusClassifier.isGRPC(head.fields) {
+            if told > 1 { head.fields.append(.grpcPreviousAttempts) { $0.append(decimal: told - 1) } }
+            let left = min(callTimeout == .max ? .max : callTimeout - elapsed, wholeLeft)
+            if left != .max { head.fields.append(.grpcTimeout) { RequestTimeout.writeGRPC(left - margin, into: &$0) } }
+        } else if wait != .max {
+            head.fields.append(.xRequestTimeout) { RequestTimeout.writeMilliseconds(wait - margin, into: &$0) }
+        }
+    }
+}
