@@ -56,7 +56,9 @@ let package = Package(
         module(
             "Gateway",
             ["Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry"]),
-        module("Admin", ["Core", "Reactor", "HTTP", "Transport", "Telemetry", "Configuration", "Gateway"]),
+        module(
+            "Admin",
+            ["Core", "Reactor", "HTTP", "Transport", "Upstream", "Resilience", "Telemetry", "Configuration", "Gateway"]),
         module("HoldfastBenchmarks", ["Core", "TLS", "HTTP", "Gateway", "Resilience"]),
         .executableTarget(
             name: "holdfast",
@@ -75,6 +77,12 @@ let package = Package(
         tests("Transport", ["Transport", "Reactor", "TLS", "HTTP", "Core", "Telemetry"]),
         tests("Upstream", ["Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core", "Telemetry"]),
         tests("Configuration", ["Configuration", "Resilience", "Core"]),
+        tests(
+            "Admin",
+            [
+                "Admin", "Gateway", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core",
+                "Telemetry",
+            ]),
         tests(
             "Gateway",
             ["Gateway", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core", "Telemetry"]),

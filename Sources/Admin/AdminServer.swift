@@ -12,7 +12,7 @@ import Transport
 /// The admin listener: metrics and health, on its own port, for operators and never for clients.
 ///
 /// It lives on the first reactor. Only loopback names are accepted in Host, so that a page in somebody's browser cannot
-/// reach it by a DNS name that it points at 127.0.0.1 (case E23); nothing can be changed through it.
+/// reach it by a DNS name that it points at 127.0.0.1 (case E23); what changes something needs `admin_token`, and is a POST.
 public enum AdminServer {
     /// Opens it at `address`. Throws one line if that cannot be had.
     public static func start(_ address: Address, for server: GatewayServer) throws {

@@ -4,10 +4,13 @@
 import Core
 import Gateway
 import HTTP
+import Reactor
 import Telemetry
 import Transport
+import Upstream
 
-/// Answers on the admin listener: `GET /metrics`, `/healthz` (alive), `/readyz` (serving and not draining).
+/// Answers on the admin listener: `GET /metrics`, `/healthz` (alive), `/readyz` (serving and not draining), `/upstreams` (what every guard
+/// is doing), and `POST /upstreams/NAME/breaker`, which changes something and needs the token.
 final class AdminService: RequestService {
     private let registry: MetricsRegistry
     private unowned let gateway: GatewayReactor
@@ -27,21 +30,98 @@ final class AdminService: RequestService {
             respond(exchange, 421, "this is an admin listener: ask for it by a loopback address\n")
             return
         }
-        guard head.method == .get || head.method == .head else {
-            answer.fields.append("allow", "GET, HEAD")
-            respond(exchange, 405, "only GET\n")
-            return
-        }
         if head.withBytes(head.path, { $0.equals("/metrics") }) {
+            guard isRead(exchange) else { return }
             answer.fields.append(.contentType, PrometheusText.contentType)
             registry.write(into: &body)
             finish(exchange, 200)
         } else if head.withBytes(head.path, { $0.equals("/healthz") }) {
+            guard isRead(exchange) else { return }
             respond(exchange, 200, "ok\n")
         } else if head.withBytes(head.path, { $0.equals("/readyz") }) {
+            guard isRead(exchange) else { return }
             respond(exchange, gateway.isDraining ? 503 : 200, gateway.isDraining ? "draining\n" : "ready\n")
+        } else if head.withBytes(head.path, { $0.equals("/upstreams") }) {
+            guard isRead(exchange) else { return }
+            answer.fields.append(.contentType, "application/json")
+            UpstreamReport(
+                clusters: gateway.snapshot.upstreams, overrides: gateway.overrides, now: gateway.context.reactor.now
+            ).write(into: &body)
+            finish(exchange, 200)
+        } else if let name = head.withBytes(head.path, { AdminService.breakerName($0) }) {
+            changeBreaker(of: name, exchange)
         } else {
-            respond(exchange, 404, "there are /metrics, /healthz and /readyz\n")
+            respond(exchange, 404, "there are /metrics, /healthz, /readyz, /upstreams and POST /upstreams/NAME/breaker\n")
+        }
+    }
+
+    private func isRead(_ exchange: ServerExchange) -> Bool {
+        if exchange.head.method == .get || exchange.head.method == .head { return true }
+        answer.fields.append("allow", "GET, HEAD")
+        respond(exchange, 405, "only GET\n")
+        return false
+    }
+
+    // MARK: Changes
+
+    /// NAME in `/upstreams/NAME/breaker`.
+    static func breakerName(_ path: Span<UInt8>) -> String? {
+        let head = "/upstreams/".utf8.count
+        let tail = "/breaker".utf8.count
+        guard path.count > head + tail, path.extracting(first: head).equals("/upstreams/"),
+            path.extracting((path.count - tail)..<path.count).equals("/breaker")
+        else { return nil }
+        return String(copying: path.extracting(head..<(path.count - tail)))
+    }
+
+    private func changeBreaker(of name: String, _ exchange: ServerExchange) {
+        let head = exchange.head
+        guard head.method == .post else {
+            answer.fields.append("allow", "POST")
+            respond(exchange, 405, "only POST\n")
+            return
+        }
+        guard let token = gateway.snapshot.adminToken else {
+            respond(exchange, 403, "nothing can be changed here: set admin_token in the configuration\n")
+            return
+        }
+        guard AdminService.shows(token, head.fields) else {
+            answer.fields.append("www-authenticate", "Bearer")
+            respond(exchange, 401, "show the token: Authorization: Bearer ...\n")
+            return
+        }
+        guard let cluster = gateway.snapshot.upstreams.first(where: { $0.name == name }), let overrides = gateway.overrides else {
+            respond(exchange, 404, "there is no such upstream\n")
+            return
+        }
+        let items = head.withBytes(head.query) { QueryItems($0) }
+        let command: BreakerCommand
+        do throws(BreakerCommand.Problem) { command = try BreakerCommand(items) } catch {
+            answer.fields.append(.contentType, "text/plain; charset=utf-8")
+            body.append(utf8: error.text + "\n")
+            finish(exchange, 400)
+            return
+        }
+        switch command.action {
+        case .force(let override, let duration): overrides.force(override, cluster, for: duration, reason: command.reason)
+        case .reset: overrides.reset(cluster, reason: command.reason)
+        }
+        answer.fields.append(.contentType, "application/json")
+        UpstreamReport(clusters: [cluster], overrides: overrides, now: gateway.context.reactor.now).write(into: &body)
+        finish(exchange, 200)
+    }
+
+    /// Takes as long whatever the difference.
+    static func shows(_ token: [UInt8], _ fields: borrowing FieldSection) -> Bool {
+        guard let i = fields.first(.authorization), fields.first(.authorization, from: i + 1) == nil else { return false }
+        return fields.withValue(i) { value in
+            let scheme = "Bearer ".utf8.count
+            guard value.count == scheme + token.count, value.extracting(first: scheme).equalsIgnoringCase("bearer ") else {
+                return false
+            }
+            var difference: UInt8 = 0
+            for k in 0..<token.count { difference |= token[k] ^ value[scheme + k] }
+            return difference == 0
         }
     }
 

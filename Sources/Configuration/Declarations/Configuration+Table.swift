@@ -29,6 +29,10 @@ extension Configuration {
                     "request_id", \.requestID, RequestID.table.kind(RequestID()),
                     "The name under which one request is known in every log: the field `x-request-id`."),
                 Field("admin", \.admin, Kind.listening.orOff(), "Where metrics and health are served. Not for the public."),
+                Field(
+                    "admin_token", \.adminToken, Kind.secret.orOff(),
+                    "What whoever changes something through the admin listener shows as `Authorization: Bearer …`: at least 16 bytes, in a file or in `{ env: … }`. Off: nothing can be changed there."
+                ),
                 Field("access_log", \.accessLog, AccessLog.table.kind(AccessLog()).orOff(), "One line a request."),
                 Field("limits", \.limits, Limits.table.kind(Limits()), "How much of anything a peer may ask for."),
                 Field(

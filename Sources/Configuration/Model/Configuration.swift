@@ -19,6 +19,8 @@ public struct Configuration: Equatable, Sendable {
     public var requestID = RequestID()
     /// Where metrics are served; `nil` is `off`. Default `127.0.0.1:9901`: what it shows is not for the public.
     public var admin: Address? = .ip(IPAddress(127, 0, 0, 1), port: 9901)
+    /// What whoever changes something through the admin listener must show, 16 bytes or more. `nil`: nothing can be changed there.
+    public var adminToken: Secret?
     /// `nil` is `off`. Default: JSON lines on standard output.
     public var accessLog: AccessLog? = AccessLog()
     public var limits = Limits()

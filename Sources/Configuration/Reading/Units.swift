@@ -44,6 +44,13 @@ struct Quantity {
     }
 }
 
+extension Configuration {
+    /// A duration as it is written in a configuration, such as `1.5s`; `nil` if it is none.
+    public static func duration(_ text: String) -> Duration? {
+        do throws(ScalarProblem) { return .nanoseconds(try Units.nanoseconds(text)) } catch { return nil }
+    }
+}
+
 /// How durations, sizes, rates and shares are written.
 enum Units {
     /// The largest first.

@@ -5,7 +5,7 @@ import Core
 import HTTP
 package import Reactor
 import TLS
-import Telemetry
+package import Telemetry
 package import Transport
 import Upstream
 
@@ -19,7 +19,7 @@ package final class GatewayReactor {
     /// How many reactors share the limits that each keeps for itself.
     private let reactors: Int
     let connections: ConnectionCount
-    private(set) var snapshot: GatewaySnapshot
+    package private(set) var snapshot: GatewaySnapshot
     private(set) var exchangesUnderWay = 0
     package private(set) var isDraining = false
 
@@ -38,6 +38,8 @@ package final class GatewayReactor {
     private var drainWatch: DrainWatch?
     private var ticketRotation: TicketRotation?
     private var breakerWatch: BreakerWatch?
+    /// On the first reactor of a server.
+    package private(set) var overrides: BreakerOverrides?
     private let accessLane: LogLane?
     private var access: AccessLog?
 
@@ -185,7 +187,11 @@ package final class GatewayReactor {
         watch.check(now: reactor.now)
     }
 
-    func watchBreakers(_ log: OperationalLog) { breakerWatch = BreakerWatch(home: self, log: log) }
+    /// Only one reactor sees to breakers: what happens to them goes to `log`, and operators may force them.
+    package func lookAfterBreakers(_ log: OperationalLog) {
+        breakerWatch = BreakerWatch(home: self, log: log)
+        overrides = BreakerOverrides(reactor: reactor, log: log)
+    }
 
     func rotateTickets(_ keys: TicketKeys) { ticketRotation = TicketRotation(keys: keys, reactor: reactor) }
 

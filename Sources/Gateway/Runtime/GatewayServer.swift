@@ -99,7 +99,7 @@ public final class GatewayServer {
         let log = log
         run(on: gateways[0]) { gateway in
             gateway.rotateTickets(keys)
-            gateway.watchBreakers(log)
+            gateway.lookAfterBreakers(log)
         }
     }
 

@@ -8,7 +8,7 @@ import Resilience
 import TLS
 import Telemetry
 import Transport
-import Upstream
+package import Upstream
 
 /// A configuration made ready to serve: what every reactor reads and none writes. A reload makes a new one; exchanges under
 /// way keep the one they began with (case E26).
@@ -16,7 +16,7 @@ package final class GatewaySnapshot: Sendable {
     let listeners: [ListenerPlan]
     let table: RouteTable
     let routes: [RoutePlan]
-    let upstreams: [UpstreamCluster]
+    package let upstreams: [UpstreamCluster]
     let via: ViaField
     let requestID: RequestIDPlan
     let emptySegments: RequestPath.EmptySegments
@@ -29,12 +29,14 @@ package final class GatewaySnapshot: Sendable {
     let metrics: RequestMetrics
     /// `nil`: no access log.
     let accessLog: AccessLogPlan?
+    /// What changes through the admin listener must show; `nil`: there are none.
+    package let adminToken: [UInt8]?
 
     init(
         listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster], via: ViaField,
         requestID: RequestIDPlan, emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyLimits: BodyLimits,
         writeTimeout: Duration, connectionLimit: Int, handshakeLimit: Int, metrics: RequestMetrics,
-        accessLog: AccessLogPlan?
+        accessLog: AccessLogPlan?, adminToken: [UInt8]?
     ) {
         self.listeners = listeners
         self.table = table
@@ -50,6 +52,7 @@ package final class GatewaySnapshot: Sendable {
         self.handshakeLimit = handshakeLimit
         self.metrics = metrics
         self.accessLog = accessLog
+        self.adminToken = adminToken
     }
 }
 

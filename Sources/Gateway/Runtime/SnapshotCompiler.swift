@@ -65,6 +65,7 @@ struct SnapshotCompiler {
         do throws(PatternError) { via = try ViaField(pseudonym: configuration.serverName) } catch {
             complaints.append(error.message)
         }
+        let token = adminToken()
         guard let table, let via, complaints.isEmpty else { throw GatewayError(complaints) }
 
         let limits = configuration.limits
@@ -76,7 +77,19 @@ struct SnapshotCompiler {
                 bytesPerSecond: Double(limits.bodyMinimumBytesPerSecond)),
             writeTimeout: limits.writeTimeout, connectionLimit: limits.connections,
             handshakeLimit: limits.handshakes,
-            metrics: RequestMetrics(registry: registry, upstreams: upstreams.map(\.name)), accessLog: accessLog)
+            metrics: RequestMetrics(registry: registry, upstreams: upstreams.map(\.name)), accessLog: accessLog, adminToken: token)
+    }
+
+    /// The token without the line's end that an editor leaves.
+    private mutating func adminToken() -> [UInt8]? {
+        guard let secret = configuration.adminToken else { return nil }
+        do throws(SecretError) {
+            var token = try secret.reveal()
+            while let last = token.last, last == 10 || last == 13 || last == 32 { token.removeLast() }
+            if token.count >= 16 { return token }
+            complaints.append("admin_token: \(secret) has \(token.count) bytes; at least 16 are needed")
+        } catch { complaints.append("admin_token: \(error)") }
+        return nil
     }
 
     private var requestID: RequestIDPlan {

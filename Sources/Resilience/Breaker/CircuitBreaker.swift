@@ -204,6 +204,17 @@ public struct CircuitBreaker: Sendable {
         advance(to: now)
         guard override != self.override else { return }
         self.override = override
+        beginAnew()
+    }
+
+    /// Closes by hand and lifts an override: closed, empty windows, no ramp, no memory of openings.
+    public mutating func reset(now: Instant) {
+        advance(to: now)
+        override = .automatic
+        beginAnew()
+    }
+
+    private mutating func beginAnew() {
         openings = 0
         generation += 1
         state = .closed

@@ -141,6 +141,14 @@ public final class Guard: Sendable {
         }
     }
 
+    /// Closes the breaker by hand; it forgets what it has seen. Permits, waiters and tokens are kept.
+    public func reset(now: Instant) {
+        step {
+            $0.see(now)
+            $0.breaker.reset(now: $0.latest)
+        }
+    }
+
     /// State and counters, as of `now` or else the latest instant seen.
     public func snapshot(now: Instant? = nil) -> GuardSnapshot {
         var snapshot = step { state in

@@ -12,6 +12,8 @@ import ssl
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 
 from lab import HOLDFAST, Checks, Lab, free_port, wait_for
 
@@ -102,6 +104,28 @@ def breaker_lines():
     checks.that(any("half-open upstream=flaky" in line for line in said), f"{said}")
     server.shutdown()
     server.server_close()
+
+
+def by_hand():
+    def change(query, token="a token of the laboratory"):
+        request = urllib.request.Request(f"http://127.0.0.1:{lab.admin}/upstreams/plain/breaker?{query}", method="POST",
+                                         headers={"Authorization": f"Bearer {token}"})
+        try:
+            return urllib.request.urlopen(request, timeout=5).status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    checks.that(change("state=open&for=1h&reason=lab", token="wrong") == 401, "a wrong token")
+    checks.that(change("state=open&for=1h&reason=lab") == 200, "forcing a breaker open")
+    status, body, fields = get("/x")
+    checks.that(status == 503 and json.loads(body)["reason"] == "breaker.forced", f"forced open: {status} {body}")
+    shown = json.load(urllib.request.urlopen(f"http://127.0.0.1:{lab.admin}/upstreams", timeout=5))["upstreams"]
+    state = next(u for u in shown if u["name"] == "plain")["breaker"]
+    checks.that(state["state"] == "forced_open" and state["reason"] == "lab" and state["forced_for_ms"] > 3_500_000, f"{state}")
+    hang_up()
+    checks.that(get("/x")[0] == 503, "a reload lifts what was forced")
+    checks.that(change("state=automatic&reason=done") == 200 and get("/x")[0] == 200, "lifting it")
+    checks.that("forced by hand upstream=plain state=forced_open" in lab.said(), "the log of what was forced")
 
 
 def nghttp_checks():
@@ -222,9 +246,11 @@ def drains():
     checks.that(last["reason"] == "shutdown" and last["path"] == "/slow", f"the log of the cut request: {last}")
 
 
-lab.start(UPSTREAMS, ROUTES)
+open(f"{lab.folder}/token", "w").write("a token of the laboratory\n")
+lab.start(UPSTREAMS, ROUTES, top="admin_token: token")
 wait_for(lab.clear)
 breaker_lines()
+by_hand()
 nghttp_checks()
 reloads()
 starts_that_cannot_be()

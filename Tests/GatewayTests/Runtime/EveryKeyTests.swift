@@ -24,6 +24,7 @@ import Upstream
         seed: 42
         trusted_networks: [10.0.0.0/8, "fd00::/8", 192.0.2.1]
         admin: 127.0.0.1:9902
+        admin_token: { env: HOLDFAST_TEST_ADMIN_TOKEN }
         drain: 7s
         request_id: { keep: trusted, answer: false }
         access_log: { format: text, path: access.log, sampling: 25% }
@@ -176,6 +177,7 @@ import Upstream
             try write(issued.key, "\(name).key")
             if name == "third" { unsafe setenv("HOLDFAST_TEST_KEY", issued.key, 1) }
         }
+        unsafe setenv("HOLDFAST_TEST_ADMIN_TOKEN", "sixteen bytes long\n", 1)
         try write(text, "edge.yaml")
         let loaded = try Configuration.load(path: folder.appendingPathComponent("edge.yaml").path)
         let keys = TicketKeys()
@@ -230,6 +232,7 @@ import Upstream
         let configuration = compiled.configuration
         #expect(configuration.threads == 3 && configuration.seed == 42 && configuration.drain == .seconds(7))
         #expect(configuration.admin?.description == "127.0.0.1:9902")
+        #expect(compiled.snapshot.adminToken == Array("sixteen bytes long".utf8), "without the line's end")
         #expect(configuration.accessLog?.destination == .file(compiled.folder + "/access.log"))
         let log = try #require(compiled.snapshot.accessLog)
         #expect(log.settings.format == .text && log.sampling == 2_500)

@@ -1,0 +1,94 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Gateway
+import Resilience
+import Telemetry
+import Upstream
+
+/// The state of every upstream's guard and endpoints at this instant, as JSON: what `GET /upstreams` shows.
+struct UpstreamReport {
+    let clusters: [UpstreamCluster]
+    let overrides: BreakerOverrides?
+    let now: Instant
+
+    func write(into body: inout ByteBuffer) {
+        body.append("{\"upstreams\":[")
+        for (i, cluster) in clusters.enumerated() {
+            body.append(i == 0 ? "\n" : ",\n")
+            write(cluster, into: &body)
+        }
+        body.append("\n]}\n")
+    }
+
+    private func write(_ cluster: UpstreamCluster, into body: inout ByteBuffer) {
+        let state = cluster.guardian.snapshot(now: now)
+        body.append("{\"name\":")
+        text(cluster.name, &body)
+        body.append(",\"breaker\":{\"state\":")
+        switch state.breaker {
+        case _ where state.override != .automatic: text(state.override.rawValue, &body)
+        case .closed: text("closed", &body)
+        case .halfOpen: text("half_open", &body)
+        case .open(let until):
+            text("open", &body)
+            number("open_for_ms", UInt64(max(0, until.nanoseconds(since: now) / 1_000_000)), &body)
+        }
+        number("generation", state.generation, &body)
+        number("openings", UInt64(state.openings), &body)
+        number("completed", UInt64(state.evidence.completed), &body)
+        number("failed", UInt64(state.evidence.failed), &body)
+        number("slow", UInt64(state.evidence.slow), &body)
+        if let entry = overrides?.entry(for: cluster) {
+            number("forced_for_ms", UInt64(max(0, entry.until.nanoseconds(since: now) / 1_000_000)), &body)
+            body.append(",\"reason\":")
+            text(entry.reason, &body)
+        }
+        body.append("},\"bulkhead\":{\"permits\":")
+        body.append(decimal: state.permits)
+        number("in_use", UInt64(state.permitsInUse), &body)
+        number("high_water", UInt64(state.highWater), &body)
+        number("queued", UInt64(state.queued), &body)
+        number("places", UInt64(state.places), &body)
+        body.append("},\"retries\":{\"available\":")
+        body.append(decimal: state.retriesAvailable)
+        number("outstanding", UInt64(state.retriesOutstanding), &body)
+        number("granted", state.retriesGranted, &body)
+        number("refunded", state.retriesRefunded, &body)
+        number("free", state.retriesFree, &body)
+        body.append("},\"refused\":{")
+        var isFirst = true
+        for (reason, count) in state.counters.refusals where count > 0 {
+            if !isFirst { body.append(",") }
+            isFirst = false
+            text(reason.rawValue, &body)
+            body.append(":")
+            body.append(decimal: count)
+        }
+        body.append("},\"endpoints\":[")
+        for (i, endpoint) in cluster.endpoints.enumerated() {
+            if i > 0 { body.append(",") }
+            body.append("{\"address\":")
+            text(endpoint.label, &body)
+            body.append(",\"available\":")
+            body.append(cluster.picker.isAvailable(i) ? "true" : "false")
+            number("under_way", UInt64(max(0, endpoint.exchangesUnderWay)), &body)
+            body.append("}")
+        }
+        body.append("]}")
+    }
+
+    private func number(_ name: StaticString, _ value: UInt64, _ body: inout ByteBuffer) {
+        body.append(",\"")
+        body.append(name)
+        body.append("\":")
+        body.append(decimal: value)
+    }
+
+    private func text(_ value: String, _ body: inout ByteBuffer) {
+        body.append("\"")
+        body.append(escaping: Array(value.utf8).span, as: .json)
+        body.append("\"")
+    }
+}
