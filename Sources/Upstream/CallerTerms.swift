@@ -66,7 +66,7 @@ package struct CallerTerms: Equatable, Sendable {
     ///   - wholeLeft: nanoseconds left for the whole answer, body and all; `.max`: no such limit.
     func write(to head: RequestHead, attempt: Int, elapsed: Int64, wait: Int64, wholeLeft: Int64, margin: Int64) {
         let told = self.attempt - 1 + attempt
-        if attempt > 1 {
+        if head.fields.contains(.xHoldfastAttempt) {
             for name in [FieldName.grpcTimeout, .xRequestTimeout, .xHoldfastAttempt, .grpcPreviousAttempts] {
                 head.fields.removeAll(name)
             }

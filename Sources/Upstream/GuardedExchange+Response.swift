@@ -194,6 +194,7 @@ extension GuardedExchange: ResponseHandler {
 
     func settleAttempt(_ outcome: Outcome) {
         leaveClientWait(now: reactor.now)
+        if outcome.processed != .no { mayBeProcessed = true }
         endpoint?.exchangeEnded()
         if let permit = permit.take() { permit.report(outcome, now: reactor.now) }
         if let token = retryToken.take() { token.finished(now: reactor.now) }
@@ -234,6 +235,7 @@ extension GuardedExchange: ResponseHandler {
     }
 
     func fail(_ reason: Reason, retryReason: Reason? = nil, retryAfter: Int64? = nil, detail: String) {
+        if goesElsewhere(reason) { return }
         if let kept, kept.isWhole {
             self.kept = nil
             self.retryReason = retryReason ?? reason
@@ -244,6 +246,30 @@ extension GuardedExchange: ResponseHandler {
         finish()
         client.upstreamFailed(
             GuardedFailure(reason: reason, retryReason: retryReason, retryAfterNanoseconds: retryAfter, detail: detail))
+    }
+
+    /// Begins anew with the upstream that the route falls back to, in the time that is left, under that upstream's guard.
+    private func goesElsewhere(_ reason: Reason) -> Bool {
+        // What may have been done once is not given to another to do (T1).
+        guard let head, !mayBeProcessed || isIdempotent || head.method.isIdempotent else { return false }
+        guard canReplay, totalDeadline.nanoseconds(since: reactor.now) >= limits.minimumTry,
+            let next = client.upstreamFallback(for: reason)
+        else { return false }
+        dropKept()
+        pools = next.pools
+        lastClusterName = next.pools.cluster.name
+        limits = next.limits
+        attempts = 0
+        freeAttempts = 0
+        usedFreeRetry = false
+        tried.removeAll()
+        retryReason = nil
+        retryToken = nil
+        nextRetryToken = nil
+        bodyDelivered = 0
+        endpoint = nil
+        beginAttempt()
+        return true
     }
 
     /// The client gets the upstream's own answer to an earlier attempt.

@@ -15,6 +15,8 @@ package protocol GuardedExchangeClient: AnyObject {
     /// What is not given back by `responseConsumed` holds the upstream back.
     func upstreamBody(_ bytes: Span<UInt8>)
     func upstreamEnded(trailers: borrowing FieldSection)
+    /// Where the request goes instead, once it is sure that the upstream does not answer it; `nil`: nowhere. It can be sent whole.
+    func upstreamFallback(for reason: Reason) -> (pools: UpstreamPools, limits: AttemptLimits)?
     /// No (further) answer: refused by the guard, or the last attempt failed. After `upstreamAnswered` the answer is cut short.
     func upstreamFailed(_ failure: GuardedFailure)
     /// An attempt can take the request's body now: a client that waits for 100-continue may go on.
@@ -62,11 +64,15 @@ package final class GuardedExchange {
     var endpointIndex = -1
     var isReusedConnection = false
     var requestSentWhole = false
+    /// The host as the client asked for it.
+    var clientAuthority = Slice.empty
 
     // All attempts.
     package internal(set) var attempts = 0
     var tried = TriedEndpoints()
     var usedFreeRetry = false
+    /// Some attempt may have reached an application.
+    var mayBeProcessed = false
     /// Attempts that the upstream surely did nothing for and that count for nothing.
     var freeAttempts = 0
     var nextRetryToken: RetryToken?
@@ -119,6 +125,7 @@ package final class GuardedExchange {
         self.pools = pools
         lastClusterName = pools.cluster.name
         self.head = head
+        clientAuthority = head.authority
         self.key = key
         self.isIdempotent = isIdempotent
         self.hasBody = hasBody
@@ -132,6 +139,7 @@ package final class GuardedExchange {
         owed = 0
         tried.removeAll()
         usedFreeRetry = false
+        mayBeProcessed = false
         retryReason = nil
         self.limits = limits
         self.terms = terms
@@ -312,6 +320,8 @@ package final class GuardedExchange {
         if let authorities = pools?.cluster.authorities {
             let name = authorities[endpointIndex]
             head.authority = head.fields.store(name.span)
+        } else {
+            head.authority = clientAuthority
         }
         if pools?.cluster.attemptFields == true { tellOfAttempt(head) }
         exchange.send(head, endStream: !sendsBody)

@@ -104,7 +104,7 @@ struct EdgeModelTests {
             to: .init(pieces: [.literal("https://api.example.com"), .variable("path"), .variable("query")]))
         #expect(routes[3].action == .redirect(redirect))
 
-        #expect(routes.map(\.label) == ["users", "/orders/{id}/items", "/orders/*", "old.example.com/*", "/healthz"])
+        #expect(routes.map(\.label) == ["users", "/orders/{id}/items", "/orders/*", "old.example.com/*", "/healthz", "/orders/recent"])
 
         var answer = Configuration.Answer()
         answer.headers = [.init(name: "content-type", value: "application/json"), .init(name: "cache-control", value: "no-store")]

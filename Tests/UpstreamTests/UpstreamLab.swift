@@ -129,6 +129,16 @@ final class Asker: GuardedExchangeClient {
 
     func upstreamEnded(trailers: borrowing FieldSection) { end() }
 
+    /// Where it goes instead; asked once.
+    var fallback: UpstreamPools?
+    private(set) var fellBackFor: Reason?
+
+    func upstreamFallback(for reason: Reason) -> (pools: UpstreamPools, limits: AttemptLimits)? {
+        guard let pools = fallback.take() else { return nil }
+        fellBackFor = reason
+        return (pools, pools.cluster.limits)
+    }
+
     func upstreamFailed(_ failure: GuardedFailure) {
         self.failure = failure
         end()

@@ -15,6 +15,7 @@ extension Configuration.Route {
         var answer: Configuration.Answer?
         var stripPrefix: String?
         var rewrite: Configuration.PathPattern?
+        var fallback: Configuration.Fallback?
         var timeouts = Configuration.TimeoutOverrides()
         var idempotent = false
         var allowEncodedSlash = false
@@ -38,6 +39,7 @@ extension Configuration.Route {
                 route.name = draft.name
                 route.stripPrefix = draft.stripPrefix
                 route.rewrite = draft.rewrite
+                route.fallback = draft.fallback
                 route.timeouts = draft.timeouts
                 route.idempotent = draft.idempotent
                 route.allowEncodedSlash = draft.allowEncodedSlash
@@ -89,6 +91,9 @@ extension Configuration.Route {
                 "rewrite", \.rewrite, Kind<Configuration.PathPattern>.path.optional(none: nil),
                 "The path that is sent on, with the match's `{parameters}` and its rest (`/*`) filled in."),
             Field(
+                "fallback", \.fallback, Configuration.Fallback.kind.optional(none: "none: the gateway says why"),
+                "What clients get when the upstream cannot serve them; `X-Holdfast-Reason` and the log say why."),
+            Field(
                 "timeouts", \.timeouts, Configuration.TimeoutOverrides.table.kind(Configuration.TimeoutOverrides()),
                 "Timeouts of this route in place of the upstream's."),
             Field("idempotent", \.idempotent, .boolean, "Whether every method of this route may be tried again like PUT."),
@@ -114,9 +119,18 @@ extension Configuration.Route {
         reader.claim("match", route.match, at: node.position(of: [.key("match")]))
         let parameters = route.match.path?.parameterNames ?? []
         let isProxied = route.upstream != nil || route.split != nil
-        for (key, isSet) in [("strip_prefix", route.stripPrefix != nil), ("rewrite", route.rewrite != nil)]
+        for (key, isSet) in [
+            ("strip_prefix", route.stripPrefix != nil), ("rewrite", route.rewrite != nil), ("fallback", route.fallback != nil),
+        ]
         where isSet && !isProxied {
             reader.complain(at: node.position(of: [.key(key)]), "\(key) has a meaning only with to or split")
+        }
+        if case .upstream(let name) = route.fallback?.action,
+            name == route.upstream || route.split?.contains(where: { $0.upstream == name }) == true
+        {
+            reader.complain(
+                at: node.position(of: [.key("fallback"), .key("to")]),
+                "\(name) is what this route falls back from; expected another upstream")
         }
         if route.rewrite != nil, route.stripPrefix != nil {
             reader.complain(at: node.position(of: [.key("strip_prefix")]), "strip_prefix and rewrite exclude each other")
@@ -196,6 +210,41 @@ extension Configuration.Answer {
                     "Its fields; without `content-type` a body is `text/plain; charset=utf-8`."),
                 Field("body", \.body, .text(meaning: "text", expected: "text"), initial: "empty", "Its body."),
             ])
+    }
+}
+
+extension Configuration.Fallback {
+    private struct Draft {
+        var causes: [Cause] = [.open, .shed, .timeout]
+        var upstream: String?
+        var answer: Configuration.Answer?
+
+        var action: Action? { upstream.map { .upstream($0) } ?? answer.map { .answer($0) } }
+    }
+
+    fileprivate static var kind: Kind<Self> {
+        let table = Table<Draft>(
+            name: "Fallback", documentation: "A degraded answer in place of none.",
+            fields: [
+                Field(
+                    "on", \.causes, Kind<Cause>.choice.list(atLeast: 1),
+                    "When: the breaker is open, there is no room, time runs out, or the upstream cannot be reached."),
+                Field(
+                    "to", \.upstream, Kind.upstream.optional(none: nil),
+                    "Another upstream, under its own guard and in the time that is left. A request whose body is not here any more gets the gateway's answer instead."
+                ),
+                Field(
+                    "answer", \.answer, Configuration.Answer.table.kind(Configuration.Answer()).optional(none: nil),
+                    "A fixed answer."),
+            ], exactlyOne: ["to", "answer"])
+        return Kind(
+            shape: table.shape(Draft()),
+            read: { node, reader in
+                guard let draft = table.read(node, &reader, from: Draft()), let action = draft.action else { return nil }
+                var fallback = Self(action: action)
+                fallback.causes = draft.causes
+                return fallback
+            }, text: { _ in nil })
     }
 }
 

@@ -24,6 +24,8 @@ extension Configuration {
         public var stripPrefix: String?
         /// The path sent on, with the match's parameters and rest filled in. Default: the path that was matched.
         public var rewrite: PathPattern?
+        /// What clients get when the upstream cannot serve them. Default: the gateway's own answer with its reason.
+        public var fallback: Fallback?
         /// Overrides of the upstream's timeouts.
         public var timeouts = TimeoutOverrides()
         /// Whether every method of this route may be tried again like PUT. Default false.
@@ -51,6 +53,33 @@ extension Configuration {
             case .redirect, .answer: []
             }
         }
+    }
+
+    /// The degraded answer of a route, for when its upstream cannot serve a request.
+    public struct Fallback: Equatable, Sendable {
+        /// Why the upstream did not serve it.
+        public enum Cause: String, CaseIterable, Sendable {
+            /// The breaker refused (`breaker.*`).
+            case open
+            /// No room (`bulkhead.*`, `shed.*`, `lb.no_healthy`).
+            case shed
+            /// Time ran out before the answer began (`timeout.*`, `deadline*`, `connect.timeout`, `tls.timeout`).
+            case timeout
+            /// It could not be reached, or went away before it answered (`dns`, `connect.*`, `tls.*`, `reset.before_headers`).
+            case unreachable
+        }
+
+        public enum Action: Equatable, Sendable {
+            /// To another upstream, under its own guard and in the time that is left.
+            case upstream(String)
+            case answer(Answer)
+        }
+
+        /// Default: open, shed and timeout.
+        public var causes: [Cause] = [.open, .shed, .timeout]
+        public var action: Action
+
+        public init(action: Action) { self.action = action }
     }
 
     /// What a request must have; what is left empty matches all.

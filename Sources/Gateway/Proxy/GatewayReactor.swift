@@ -235,8 +235,7 @@ package final class GatewayReactor {
         if let retry = facts.retryReason { metrics.count(retry, shard: shard) }
         if let index = facts.upstreamIndex {
             let guarded = exchange.guarded
-            if guarded.attempts > 0 { metrics.upstreams[index].attempts.add(UInt64(guarded.attempts), shard: shard) }
-            if guarded.attempts > 1 { metrics.upstreams[index].retries.add(UInt64(guarded.attempts - 1), shard: shard) }
+            metrics.upstreams[index].count(attempts: guarded.attempts, shard: shard)
             if guarded.timings.firstByte > 0 { route.firstByte.record(nanoseconds: guarded.timings.firstByte, shard: shard) }
         }
         if let access, let plan = snapshot.accessLog {

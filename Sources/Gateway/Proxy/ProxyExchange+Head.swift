@@ -60,6 +60,9 @@ extension ProxyExchange {
 
     /// What every answer has, the gateway's own too (RFC 9110 §6.6.1: Date).
     func finishHead(_ head: ResponseHead, _ exchange: ServerExchange, _ snapshot: GatewaySnapshot) {
+        if let reason = facts.degradedBy, !head.fields.contains(.xHoldfastReason) {
+            head.fields.append(.xHoldfastReason) { $0.append(utf8: reason.rawValue) }
+        }
         if !head.fields.contains(.date) { head.fields.append(.date) { home.appendDate(to: &$0) } }
         if snapshot.requestID.answers && !facts.id.isEmpty && !head.fields.contains(.xRequestID) {
             exchange.head.withBytes(facts.id) { head.fields.append(.xRequestID, $0) }

@@ -238,9 +238,33 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         exchange.finish(trailers: trailers)
     }
 
+    func upstreamFallback(for reason: Reason) -> (pools: UpstreamPools, limits: AttemptLimits)? {
+        guard let snapshot, let route, let fallback = route.fallback, facts.degradedBy == nil, fallback.reasons.contains(reason),
+            case .upstream(let index) = fallback.action
+        else { return nil }
+        if let before = facts.upstreamIndex {
+            snapshot.metrics.upstreams[before].count(attempts: guarded.attempts, shard: home.shard)
+        }
+        facts.degradedBy = reason
+        facts.reason = reason
+        facts.upstreamIndex = index
+        route.metrics.degraded.add(shard: home.shard)
+        let pools = home.pools(for: index, in: snapshot)
+        return (pools, route.limits[index] ?? pools.cluster.limits)
+    }
+
     func upstreamFailed(_ failure: GuardedFailure) {
-        guard let exchange else { return }
+        guard let exchange, let snapshot else { return }
         facts.retryReason = failure.retryReason
+        if !exchange.hasResponded, let route, let fallback = route.fallback, facts.degradedBy == nil,
+            fallback.reasons.contains(failure.reason), case .answer(let answer) = fallback.action
+        {
+            facts.degradedBy = failure.reason
+            facts.reason = failure.reason
+            route.metrics.degraded.add(shard: home.shard)
+            respond(with: answer, exchange, snapshot)
+            return
+        }
         if exchange.hasResponded {
             facts.reason = failure.reason
             end(aborting: failure.reason)

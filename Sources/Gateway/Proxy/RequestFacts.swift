@@ -20,6 +20,8 @@ struct RequestFacts {
     var status = 0
     var reason: Reason?
     var retryReason: Reason?
+    /// Why the client gets a degraded answer.
+    var degradedBy: Reason?
     var upstreamIndex: Int?
 
     init() {}

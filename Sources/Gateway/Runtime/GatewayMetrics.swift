@@ -11,6 +11,7 @@ struct RouteMetrics: Sendable {
     let requests: [Counter]
     let duration: LatencyHistogram
     let firstByte: LatencyHistogram
+    let degraded: Counter
 
     init(registry: MetricsRegistry, route: String) {
         let classes = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"]
@@ -22,6 +23,8 @@ struct RouteMetrics: Sendable {
         duration = registry.histogram(
             "holdfast_request_duration_seconds", help: "From the request's first byte to the end of its answer.",
             labels: [("route", route)])
+        degraded = registry.counter(
+            "holdfast_degraded_total", help: "Requests that got the route's fallback.", labels: [("route", route)])
         firstByte = registry.histogram(
             "holdfast_upstream_first_byte_seconds", help: "From an attempt's admission to its response head.",
             labels: [("route", route)])
@@ -64,6 +67,11 @@ struct UpstreamMetrics: Sendable {
         let labels = [("upstream", upstream)]
         attempts = registry.counter("holdfast_upstream_attempts_total", help: "Attempts sent to an endpoint.", labels: labels)
         retries = registry.counter("holdfast_upstream_retries_total", help: "Attempts beyond a request's first.", labels: labels)
+    }
+
+    func count(attempts n: Int, shard: Int) {
+        if n > 0 { attempts.add(UInt64(n), shard: shard) }
+        if n > 1 { retries.add(UInt64(n - 1), shard: shard) }
     }
 }
 

@@ -125,18 +125,21 @@ final class RoutePlan: Sendable {
     let action: Action
     let rewrite: PathRewrite
     let isIdempotent: Bool
+    let fallback: FallbackPlan?
     /// By position of the upstream; the route's overrides are applied.
     let limits: [Int: AttemptLimits]
     let metrics: RouteMetrics
 
     init(
-        name: String, action: Action, rewrite: PathRewrite, isIdempotent: Bool, limits: [Int: AttemptLimits],
+        name: String, action: Action, rewrite: PathRewrite, isIdempotent: Bool, fallback: FallbackPlan?,
+        limits: [Int: AttemptLimits],
         metrics: RouteMetrics
     ) {
         self.name = name
         self.action = action
         self.rewrite = rewrite
         self.isIdempotent = isIdempotent
+        self.fallback = fallback
         self.limits = limits
         self.metrics = metrics
     }

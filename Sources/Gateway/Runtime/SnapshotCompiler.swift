@@ -337,8 +337,16 @@ struct SnapshotCompiler {
                 limits[index] = AttemptLimits(
                     route.timeouts.applied(to: settings.timeouts), queueTimeout: settings.bulkhead.queueTimeout)
             }
+            let fallback = try route.fallback.map { fallback throws(PatternError) in
+                FallbackPlan(causes: fallback.causes, action: try fallbackAction(fallback.action))
+            }
+            if case .upstream(let index) = fallback?.action, upstreams.indices.contains(index) {
+                let settings = upstreams[index].settings
+                limits[index] = AttemptLimits(
+                    route.timeouts.applied(to: settings.timeouts), queueTimeout: settings.bulkhead.queueTimeout)
+            }
             let plan = RoutePlan(
-                name: name, action: action, rewrite: rewrite, isIdempotent: route.idempotent, limits: limits,
+                name: name, action: action, rewrite: rewrite, isIdempotent: route.idempotent, fallback: fallback, limits: limits,
                 metrics: RouteMetrics(registry: registry, route: name))
             for host in hosts {
                 plans.append(plan)
@@ -355,28 +363,39 @@ struct SnapshotCompiler {
     }
 
     private func action(_ action: Configuration.Route.Action, pattern: PathPattern) throws(PatternError) -> RoutePlan.Action {
-        func index(_ name: String) throws(PatternError) -> Int {
-            guard let index = configuration.upstreams.firstIndex(where: { $0.name == name }) else {
-                throw PatternError(message: "there is no upstream \(name)")
-            }
-            return index
-        }
         switch action {
         case .upstream(let name):
-            return .upstream(try index(name))
+            return .upstream(try index(of: name))
         case .split(let parts):
             var indices: [Int] = []
-            for part in parts { indices.append(try index(part.upstream)) }
+            for part in parts { indices.append(try index(of: part.upstream)) }
             return .split(try WeightedChoice(parts.map(\.weight)), indices)
         case .redirect(let redirect):
             return .redirect(try Redirect(status: redirect.status, target: redirect.to.description, for: pattern))
-        case .answer(let answer):
-            var fields = answer.headers.map { (name: Array($0.name.utf8), value: Array($0.value.utf8)) }
-            if !answer.body.isEmpty && !answer.headers.contains(where: { $0.name == "content-type" }) {
-                fields.append((Array("content-type".utf8), Array("text/plain; charset=utf-8".utf8)))
-            }
-            return .answer(FixedAnswer(status: answer.status, fields: fields, body: Array(answer.body.utf8)))
+        case .answer(let answer): return .answer(fixed(answer))
         }
+    }
+
+    private func fallbackAction(_ action: Configuration.Fallback.Action) throws(PatternError) -> FallbackPlan.Action {
+        switch action {
+        case .upstream(let name): .upstream(try index(of: name))
+        case .answer(let answer): .answer(fixed(answer))
+        }
+    }
+
+    private func index(of name: String) throws(PatternError) -> Int {
+        guard let index = configuration.upstreams.firstIndex(where: { $0.name == name }) else {
+            throw PatternError(message: "there is no upstream \(name)")
+        }
+        return index
+    }
+
+    private func fixed(_ answer: Configuration.Answer) -> FixedAnswer {
+        var fields = answer.headers.map { (name: Array($0.name.utf8), value: Array($0.value.utf8)) }
+        if !answer.body.isEmpty && !answer.headers.contains(where: { $0.name == "content-type" }) {
+            fields.append((Array("content-type".utf8), Array("text/plain; charset=utf-8".utf8)))
+        }
+        return FixedAnswer(status: answer.status, fields: fields, body: Array(answer.body.utf8))
     }
 }
 

@@ -58,7 +58,9 @@ UPSTREAMS = f"""  plain: {{ endpoints: ["127.0.0.1:{port}"] }}
   flaky:
     endpoints: ["127.0.0.1:{flaky_port}"]
     guard: {{ breaker: {{ minimum_calls: 5, open_for: 500ms, open_jitter: 0%, half_open_calls: 1 }}, retries: {{ attempts: 1 }} }}"""
-ROUTES = """  - { match: { path: /flaky }, to: flaky }
+ROUTES = """  - { match: { path: /degraded }, to: flaky, fallback: { answer: { status: 200, body: "later" } } }
+  - { match: { path: /elsewhere }, to: flaky, fallback: { on: [open], to: plain } }
+  - { match: { path: /flaky }, to: flaky }
   - { match: { path: /* }, to: plain }"""
 
 
@@ -95,6 +97,18 @@ def breaker_lines():
     checks.that(until(lambda: " warning breaker opened upstream=flaky " in lab.said()), "no line of the open breaker")
     status, body, fields = get("/flaky")
     checks.that(status == 503 and json.loads(body)["reason"] == "breaker.open", f"open: {status} {body}")
+    status, body, fields = get("/degraded")
+    checks.that((status, body, fields.get("x-holdfast-reason")) == (200, b"later", "breaker.open"), f"degraded: {status} {body} {fields}")
+    status, body, fields = get("/elsewhere")
+    checks.that((status, body, fields.get("x-holdfast-reason")) == (200, b"plain", "breaker.open"), f"elsewhere: {status} {body} {fields}")
+    def logged():
+        lines = [json.loads(line) for line in open(f"{lab.folder}/access.log")]
+        return [(line["path"], line["status"], line["reason"], line["upstream"]) for line in lines
+                if line["path"] in ("/degraded", "/elsewhere")]
+
+    checks.that(until(lambda: logged() == [("/degraded", 200, "breaker.open", "flaky"), ("/elsewhere", 200, "breaker.open", "plain")]),
+                f"the log of degraded answers: {logged()}")
+    checks.that(lab.total("holdfast_degraded_total") == 2, "degraded answers are counted")
     server = serve(flaky_port)
     time.sleep(0.7)
     checks.that(until(lambda: get("/flaky")[0] == 200), "the breaker does not come back")

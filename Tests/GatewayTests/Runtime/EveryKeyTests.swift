@@ -143,12 +143,14 @@ import Upstream
             to: users
             strip_prefix: /users
             idempotent: true
+            fallback: { on: [open, unreachable], to: counted }
             allow_encoded_slash: true
             timeouts: { total: 25s, per_try: 4s, first_byte: 1s, idle: off, total_includes_body: false }
           - { match: { path: "/items/{id}" }, to: counted, rewrite: "/v2/{id}" }
           - { match: { path: /split }, split: [{ to: users, weight: 1 }, { to: counted, weight: 2 }] }
           - { match: { path: /old }, redirect: { to: "/new", status: 301 } }
           - { match: { path: /fixed }, answer: { status: 418, headers: { x-a: b }, body: tea } }
+          - { match: { path: /degraded }, to: users, fallback: { answer: { status: 203, body: soon } } }
         """
 
     /// Compiled once: reading a key file takes longer than all that follows.
@@ -397,7 +399,21 @@ import Upstream
         timeouts.firstByte = .seconds(1)
         timeouts.idle = nil
         timeouts.totalIncludesBody = false
-        #expect(special.limits == [0: AttemptLimits(timeouts, queueTimeout: .milliseconds(60))])
+        #expect(special.limits[0] == AttemptLimits(timeouts, queueTimeout: .milliseconds(60)))
+        #expect(special.limits[1]?.total == 25_000_000_000, "what it falls back to has the route's limits too")
+        let fallback = try #require(special.fallback)
+        #expect(fallback.reasons.contains(.breakerOpen) && fallback.reasons.contains(.connectRefused))
+        #expect(!fallback.reasons.contains(.timeoutPerTry) && !fallback.reasons.contains(.bulkheadFull))
+        guard case .upstream(1) = fallback.action else {
+            Issue.record("falls back to another")
+            return
+        }
+        let degraded = try #require(snapshot.routes.first { $0.name == "/degraded" }?.fallback)
+        #expect(degraded.reasons.contains(.timeoutPerTry) && degraded.reasons.contains(.bulkheadFull))
+        guard case .answer(let answer) = degraded.action, answer.status == 203 else {
+            Issue.record("no degraded answer")
+            return
+        }
         let users = try PathPattern("/users/{id}/*")
         #expect(special.rewrite == (try PathRewrite(stripping: "/users", from: users)))
         #expect(snapshot.routes[1].rewrite == (try PathRewrite(template: "/v2/{id}", for: PathPattern("/items/{id}"))))
