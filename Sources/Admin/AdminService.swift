@@ -10,7 +10,7 @@ import Transport
 import Upstream
 
 /// Answers on the admin listener: `GET /metrics`, `/healthz` (alive), `/readyz` (serving and not draining), `/upstreams` (what every guard
-/// is doing), and `POST /upstreams/NAME/breaker`, which changes something and needs the token.
+/// is doing), `/explain/ID` (why a request went as it did), and `POST /upstreams/NAME/breaker`, which changes something and needs the token.
 final class AdminService: RequestService {
     private let registry: MetricsRegistry
     private unowned let gateway: GatewayReactor
@@ -48,10 +48,20 @@ final class AdminService: RequestService {
                 clusters: gateway.snapshot.upstreams, overrides: gateway.overrides, now: gateway.context.reactor.now
             ).write(into: &body)
             finish(exchange, 200)
+        } else if let id = head.withBytes(head.path, { AdminService.explainedID($0) }) {
+            guard isRead(exchange) else { return }
+            guard let record = gateway.explanations.find(Array(id.utf8)) else {
+                respond(exchange, 404, "no record of that request: it was not explained, or newer ones took its place\n")
+                return
+            }
+            answer.fields.append(.contentType, "application/json")
+            body.append(record)
+            finish(exchange, 200)
         } else if let name = head.withBytes(head.path, { AdminService.breakerName($0) }) {
             changeBreaker(of: name, exchange)
         } else {
-            respond(exchange, 404, "there are /metrics, /healthz, /readyz, /upstreams and POST /upstreams/NAME/breaker\n")
+            respond(
+                exchange, 404, "there are /metrics, /healthz, /readyz, /upstreams, /explain/ID and POST /upstreams/NAME/breaker\n")
         }
     }
 
@@ -60,6 +70,13 @@ final class AdminService: RequestService {
         answer.fields.append("allow", "GET, HEAD")
         respond(exchange, 405, "only GET\n")
         return false
+    }
+
+    /// ID in `/explain/ID`.
+    static func explainedID(_ path: Span<UInt8>) -> String? {
+        let head = "/explain/".utf8.count
+        guard path.count > head, path.extracting(first: head).equals("/explain/") else { return nil }
+        return QueryItems.decode(path.extracting(head..<path.count))
     }
 
     // MARK: Changes

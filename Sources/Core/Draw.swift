@@ -22,6 +22,7 @@ public struct Draw: Sendable {
         case logSample = 12
         case network = 13
         case fault = 14
+        case explainSample = 15
     }
 
     public let seed: UInt64

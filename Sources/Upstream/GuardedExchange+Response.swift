@@ -77,10 +77,14 @@ extension GuardedExchange: ResponseHandler {
                 permit?.headArrived(outcome, retryAfterNanoseconds: retryAfter, now: now)
                 permit?.settle(outcome, retryAfterNanoseconds: retryAfter, now: now)
             }
+            note(.answered, outcome.reason, value: Int64(response.status))
             let end = AttemptEnd(outcome: outcome, status: response.status, detail: "")
             switch decideRetry(end, pushback: pushback) {
-            case .no(let reason): retryReason = reason
+            case .no(let reason):
+                note(.final, reason)
+                retryReason = reason
             case .retry(let delay):
+                note(.retry, value: delay)
                 // The request was fine, the connection was not (RFC 9110 §15.5.20).
                 if response.status == 421 { exchange?.retireConnection() }
                 kept?.giveUp()
@@ -90,6 +94,7 @@ extension GuardedExchange: ResponseHandler {
                 return
             }
         }
+        if outcome.outcomeClass == .success && !isRetried(response.status) { note(.answered, value: Int64(response.status)) }
         // Committed: from here the answer is the client's, whatever happens.
         phase = .relaying
         dropKept()
@@ -124,6 +129,7 @@ extension GuardedExchange: ResponseHandler {
         switch phase {
         case .awaitingHead: attemptFailed(AttemptEnd(failure))
         case .relaying:
+            note(.failed, failure.reason)
             let reason: Reason =
                 failure.reason == .bodyTruncated || failure.reason == .protocolError ? failure.reason : .resetAfterHeaders
             settleAttempt(Outcome(.failure, reason: reason, processed: .yes))
@@ -137,10 +143,14 @@ extension GuardedExchange: ResponseHandler {
 
     /// An attempt ended without a response head.
     func attemptFailed(_ end: AttemptEnd) {
+        note(.failed, end.outcome.reason)
         settleAttempt(end.outcome)
         switch decideRetry(end, pushback: .none) {
-        case .retry(let delay): backOff(delay)
+        case .retry(let delay):
+            note(.retry, value: delay)
+            backOff(delay)
         case .no(let reason):
+            note(.final, reason)
             fail(end.answerReason, retryReason: reason, detail: end.detail)
         }
     }
@@ -255,9 +265,10 @@ extension GuardedExchange: ResponseHandler {
         guard canReplay, totalDeadline.nanoseconds(since: reactor.now) >= limits.minimumTry,
             let next = client.upstreamFallback(for: reason)
         else { return false }
+        note(.elsewhere, reason)
         dropKept()
         pools = next.pools
-        lastClusterName = next.pools.cluster.name
+        lastCluster = next.pools.cluster
         limits = next.limits
         attempts = 0
         freeAttempts = 0

@@ -79,6 +79,7 @@ extension GuardedExchange: TimerOwner {
     func queueExpired(now: Instant) {
         let isDeadline = now >= totalDeadline
         guard let ticket = waiting.take() else { return }
+        note(.refused, isDeadline ? .deadline : .bulkheadQueueTimeout)
         pools?.cluster.bulkhead.abandon(ticket)
         timings.queue += now.nanoseconds(since: startedAt)
         fail(isDeadline ? .deadline : .bulkheadQueueTimeout, detail: "no permit came free in time")
@@ -96,14 +97,20 @@ extension GuardedExchange: TimerOwner {
             : Outcome(outcomeClass, reason: isFirstByte ? .timeoutFirstByte : .timeoutPerTry, processed: .maybe)
         let answer: Reason = isTotal ? .deadline : isFirstByte ? .timeoutFirstByte : .timeoutPerTry
         let end = AttemptEnd(outcome: outcome, status: nil, detail: "the attempt took too long", answerReason: answer)
+        note(.failed, answer)
         endAttempt(outcome, cancelling: true)
         switch isTotal ? RetryDecision.no(.retryDeadline) : decideRetry(end, pushback: .none) {
-        case .retry(let delay): backOff(delay)
-        case .no(let reason): fail(answer, retryReason: reason, detail: end.detail)
+        case .retry(let delay):
+            note(.retry, value: delay)
+            backOff(delay)
+        case .no(let reason):
+            note(.final, reason)
+            fail(answer, retryReason: reason, detail: end.detail)
         }
     }
 
     func cutShort(_ reason: Reason, _ detail: String) {
+        note(.failed, reason)
         endAttempt(Outcome(.failure, reason: reason, processed: .yes), cancelling: true)
         finish()
         client.upstreamFailed(GuardedFailure(reason: reason, retryReason: .retryCommitted, detail: detail))

@@ -84,6 +84,7 @@ package final class GuardedExchange {
     var answerOutcome = Outcome.success
     var limits = AttemptLimits(TimeoutSettings(), queueTimeout: .zero)
     var terms = CallerTerms()
+    package internal(set) var trail = DecisionTrail()
     var startedAt = Instant.origin
     package internal(set) var timings = StageTimings()
 
@@ -111,8 +112,11 @@ package final class GuardedExchange {
     }
 
     /// The name of the upstream of the latest request.
-    package internal(set) var lastClusterName: String?
+    package var lastClusterName: String? { lastCluster?.name }
+    package internal(set) var lastCluster: UpstreamCluster?
     package var lastEndpoint: Endpoint? { endpoint }
+    /// The endpoints of that upstream.
+    package var lastEndpoints: [Endpoint] { lastCluster?.endpoints ?? [] }
     package var isRunning: Bool { phase != .idle }
 
     // MARK: The request
@@ -120,10 +124,10 @@ package final class GuardedExchange {
     /// Begins. `key` identifies the request in draws; `head` is ready to be sent and stays untouched until the end.
     package func start(
         _ head: RequestHead, hasBody: Bool, key: UInt64, isIdempotent: Bool, limits: AttemptLimits,
-        terms: CallerTerms = CallerTerms(), over pools: UpstreamPools
+        terms: CallerTerms = CallerTerms(), detail: DecisionTrail.Detail = .steps, over pools: UpstreamPools
     ) {
         self.pools = pools
-        lastClusterName = pools.cluster.name
+        lastCluster = pools.cluster
         self.head = head
         clientAuthority = head.authority
         self.key = key
@@ -143,6 +147,7 @@ package final class GuardedExchange {
         retryReason = nil
         self.limits = limits
         self.terms = terms
+        trail.begin(detail)
         timings = StageTimings()
         endpoint = nil
         startedAt = reactor.now
@@ -205,8 +210,22 @@ package final class GuardedExchange {
     /// Gives everything up: the client is gone.
     package func cancel(_ reason: Reason) {
         guard phase != .idle else { return }
+        note(.cancelled, reason)
         endAttempt(Outcome(.neutral, reason: reason, processed: .maybe), cancelling: true)
         finish()
+    }
+
+    /// Writes a step into the decision trail.
+    func note(_ step: DecisionTrail.Step, _ reason: Reason? = nil, value: Int64 = 0) {
+        guard let guardian = pools?.cluster.guardian else { return }
+        let now = reactor.now
+        trail.note(
+            step, attempt: attempts, reason: reason, endpoint: step == .refused || step == .queued ? -1 : endpointIndex,
+            at: now.nanoseconds(since: startedAt), value: value
+        ) {
+            let left = totalDeadline == .never ? .max : totalDeadline.nanoseconds(since: now)
+            return DecisionTrail.Numbers(guardian.snapshot(now: now), deadlineLeft: left)
+        }
     }
 
     // MARK: One attempt
@@ -223,6 +242,7 @@ package final class GuardedExchange {
             self.permit = consume permit
             dispatch()
         case .mustWait:
+            note(.queued)
             queue(until: min(now.advanced(byNanoseconds: limits.queue), totalDeadline))
         case .refused(let refusal):
             refused(refusal)
@@ -231,6 +251,7 @@ package final class GuardedExchange {
 
     func refused(_ refusal: Refusal) {
         retryToken = nil
+        note(.refused, refusal.reason)
         fail(refusal.reason, retryAfter: refusal.retryAfterNanoseconds, detail: "refused by the guard")
     }
 
@@ -260,7 +281,9 @@ package final class GuardedExchange {
         stageDeadline = .never
         timings.queue += reactor.now.nanoseconds(since: queuedAt)
         switch consume grant {
-        case .abandoned: fail(.bulkheadQueueTimeout, detail: "the wait for a permit was given up")
+        case .abandoned:
+            note(.refused, .bulkheadQueueTimeout)
+            fail(.bulkheadQueueTimeout, detail: "the wait for a permit was given up")
         case .refused(let refusal):
             refused(refusal)
         case .granted(let bulkheadPermit):
@@ -270,6 +293,7 @@ package final class GuardedExchange {
             {
             case .admitted(let permit):
                 self.permit = consume permit
+                note(.granted)
                 dispatch()
             case .mustWait: fail(.bulkheadFull, detail: "no permit")
             case .refused(let refusal): refused(refusal)
@@ -295,6 +319,7 @@ package final class GuardedExchange {
         endpointIndex = index
         let endpoint = pools.cluster.endpoints[index]
         self.endpoint = endpoint
+        note(.admitted)
         endpoint.exchangeBegan()
         bodyDelivered = 0
         requestSentWhole = false

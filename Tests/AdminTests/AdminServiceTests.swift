@@ -40,12 +40,13 @@ import Upstream
         private let clients: TransportContext
         private let address: SocketAddress
 
-        init(token: String? = "correct horse battery staple") throws {
+        init(token: String? = "correct horse battery staple", trusted: Bool = false) throws {
             // A variable for each token: tests run side by side.
             let variable = "HOLDFAST_TEST_TOKEN_\(token?.utf8.count ?? 0)"
             unsafe setenv(variable, token ?? "", 1)
             let configuration = try Configuration.parse(
                 text: """
+                    trusted_networks: [\(trusted ? "10.0.0.2/32" : "10.9.9.9/32")]
                     listeners: [{ name: l, address: 10.0.0.1:80 }]
                     \(token == nil ? "" : "admin_token: { env: \(variable) }")
                     upstreams:
@@ -69,10 +70,16 @@ import Upstream
             clients = TransportContext(reactor: world.makeReactor(host: "10.0.0.2"))
         }
 
-        func ask(_ method: String, _ target: String, _ fields: String = "", host: String = "127.0.0.1:9901") throws -> String {
+        func ask(
+            _ method: String, _ target: String, _ fields: String = "", host: String = "127.0.0.1:9901",
+            at place: SocketAddress? = nil
+        )
+            throws -> String
+        {
             let client = Client("\(method) \(target) HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\n\(fields)\r\n")
             _ = Connection(
-                connecting: try clients.reactor.network.connect(to: address), peer: address, context: clients, tls: nil,
+                connecting: try clients.reactor.network.connect(to: place ?? address), peer: place ?? address, context: clients,
+                tls: nil,
                 settings: Connection.Settings(), handler: client)
             world.run(for: .milliseconds(10))
             return client.heard
@@ -189,6 +196,55 @@ import Upstream
         #expect(try without.change(target).hasPrefix("HTTP/1.1 403 "))
         #expect(without.state("users")?.override == .automatic)
         without.end()
+    }
+
+    /// A request that went wrong is explained by its id; one that nobody knows is said to be unknown.
+    @Test func aFailedRequestIsExplained() throws {
+        let lab = try Lab()
+        try lab.gateway.open()
+        let port = try #require(SocketAddress.parse("10.0.0.1:80"))
+        let heard = try lab.ask("GET", "/x", "X-Request-Id: abc-123\r\n", host: "shop.example", at: port)
+        #expect(heard.hasPrefix("HTTP/1.1 502 "))
+        let answer = try lab.ask("GET", "/explain/abc-123")
+        let body = try #require(answer.components(separatedBy: "\r\n\r\n").last)
+        let record = try #require(try JSONSerialization.jsonObject(with: Data(body.utf8)) as? [String: Any])
+        #expect(record["request_id"] as? String == "abc-123" && record["upstream"] as? String == "users")
+        #expect(record["reason"] as? String == "connect.failed" && record["status"] as? Int == 502)
+        let decisions = try #require(record["decisions"] as? [[String: Any]])
+        #expect(
+            decisions.compactMap { $0["step"] as? String } == ["admitted", "failed", "retry", "admitted", "failed", "no_retry"])
+        #expect(decisions[1]["endpoint"] as? String != decisions[4]["endpoint"] as? String, "two endpoints, one after the other")
+        #expect(decisions[2]["wait_us"] as? Int == 0 && decisions[5]["reason"] as? String == "retry.max")
+        #expect(decisions[5]["failed"] as? Int == 2 && decisions[5]["permits"] as? Int == 256)
+        #expect(try lab.ask("GET", "/explain/nobody").hasPrefix("HTTP/1.1 404 "))
+        lab.gateway.abort()
+        lab.end()
+    }
+
+    /// A trusted caller gets the decisions in a header if it asks; nobody else does.
+    @Test(arguments: [true, false])
+    func whoAsksIsTold(trusted: Bool) throws {
+        let lab = try Lab(trusted: trusted)
+        try lab.gateway.open()
+        let port = try #require(SocketAddress.parse("10.0.0.1:80"))
+        let heard = try lab.ask("GET", "/x", "X-Holdfast-Explain: 1\r\n", host: "shop.example", at: port)
+        #expect(heard.contains("x-holdfast-explain: 0us admitted #1 (closed 0/0 failed, 1/256 permits, ") == trusted, "\(heard)")
+        lab.gateway.abort()
+        lab.end()
+    }
+
+    @Test func theStoreForgetsTheOldest() {
+        let store = ExplainStore(capacity: 3)
+        func id(_ n: Int) -> [UInt8] { Array("r\(n)".utf8) }
+        for n in 0..<5 { store.keep(id(n), [UInt8(n)]) }
+        #expect((0..<5).map { store.find(id($0)) } == [nil, nil, [2], [3], [4]])
+        store.setCapacity(2)
+        #expect((0..<5).map { store.find(id($0)) } == [nil, nil, nil, [3], [4]])
+        store.keep(id(4), [99])
+        #expect(store.find(id(4)) == [99] && store.count == 2)
+        store.setCapacity(0)
+        store.keep(id(1), [1])
+        #expect(store.find(id(1)) == nil)
     }
 
     @Test func aShortTokenIsRefusedAtTheStart() {

@@ -33,6 +33,9 @@ extension Configuration {
                     "admin_token", \.adminToken, Kind.secret.orOff(),
                     "What whoever changes something through the admin listener shows as `Authorization: Bearer …`: at least 16 bytes, in a file or in `{ env: … }`. Off: nothing can be changed there."
                 ),
+                Field(
+                    "explain", \.explain, Explain.table.kind(Explain()).orOff(),
+                    "Which requests' decisions can be looked up by their id: `GET /explain/ID` on the admin listener."),
                 Field("access_log", \.accessLog, AccessLog.table.kind(AccessLog()).orOff(), "One line a request."),
                 Field("limits", \.limits, Limits.table.kind(Limits()), "How much of anything a peer may ask for."),
                 Field(
@@ -57,6 +60,23 @@ extension Configuration.RequestID {
                     "Whose id is kept: anybody's (if it is 1 to 128 letters, digits and `-._~:+/=@`), that of a peer in `trusted_networks`, or nobody's."
                 ),
                 Field("answer", \.answer, .boolean, "Whether the answer carries it too."),
+            ])
+    }
+}
+
+extension Configuration.Explain {
+    static var table: Table<Self> {
+        Table(
+            name: "Explain",
+            documentation: "Records of what the guard decided about a request, with its numbers at that instant; `off` makes none.",
+            fields: [
+                Field("keep", \.keep, .integer(1...100_000), "Records kept; the oldest goes first."),
+                Field(
+                    "rate", \.rate, .integer(0...100_000),
+                    "Records a second of requests that were refused, failed or tried again. More of them are not recorded."),
+                Field(
+                    "sampling", \.sampling, .share(0...10_000), "Share of all requests that are recorded, whatever becomes of them."
+                ),
             ])
     }
 }

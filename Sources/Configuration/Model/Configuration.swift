@@ -1,6 +1,8 @@
 // Holdfast
 // SPDX-License-Identifier: Apache-2.0
 
+public import Resilience
+
 /// What a running gateway is told: the immutable model of one YAML file, already validated.
 ///
 /// A value of this type that came out of `load` or `parse` keeps every promise of its fields' comments: names resolve,
@@ -21,6 +23,8 @@ public struct Configuration: Equatable, Sendable {
     public var admin: Address? = .ip(IPAddress(127, 0, 0, 1), port: 9901)
     /// What whoever changes something through the admin listener must show, 16 bytes or more. `nil`: nothing can be changed there.
     public var adminToken: Secret?
+    /// Which requests' decisions can be looked up afterwards; `nil` is `off`.
+    public var explain: Explain? = Explain()
     /// `nil` is `off`. Default: JSON lines on standard output.
     public var accessLog: AccessLog? = AccessLog()
     public var limits = Limits()
@@ -32,6 +36,19 @@ public struct Configuration: Equatable, Sendable {
     public var upstreams: [Upstream] = []
     /// At least one, in the order of the file. Which one wins is the router's rule and does not depend on the order.
     public var routes: [Route] = []
+
+    /// Decision records: what the guard decided about a request, with its numbers at that instant.
+    public struct Explain: Equatable, Sendable {
+        /// Records kept, the oldest goes first; 1 to 100,000. Default 1,000.
+        public var keep = 1_000
+        /// Records of unusual requests (refused, failed, retried) made each second, 0 to 100,000, so that a storm of them does not cost more
+        /// than the storm. Default 100.
+        public var rate = 100
+        /// Share of all requests that are recorded too, whatever becomes of them. Default 0.1 %.
+        public var sampling = Share(tenThousandths: 10)
+
+        public init() {}
+    }
 
     public init() {}
 

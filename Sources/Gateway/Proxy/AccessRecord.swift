@@ -11,8 +11,13 @@ import Upstream
 
 /// Says one request in the access log. Only fields that are known are written; nothing is made a `String`.
 enum AccessRecord {
-    static func write(_ exchange: ProxyExchange, _ server: ServerExchange, to log: AccessLog, now: Instant, unix: Int64) {
-        log.write(at: unix) { line in fill(&line, exchange, server, now: now) }
+    static func write(
+        _ exchange: ProxyExchange, _ server: ServerExchange, explained: [UInt8]?, to log: AccessLog, now: Instant, unix: Int64
+    ) {
+        log.write(at: unix) { line in
+            fill(&line, exchange, server, now: now)
+            if let explained { line.field(.explain, explained.span) }
+        }
     }
 
     private static func fill(_ log: inout AccessLine, _ exchange: ProxyExchange, _ server: ServerExchange, now: Instant) {

@@ -40,12 +40,14 @@ package final class GatewayReactor {
     private var breakerWatch: BreakerWatch?
     /// On the first reactor of a server.
     package private(set) var overrides: BreakerOverrides?
+    package let explanations: ExplainStore
+    private var explainBudget = ExplainBudget()
     private let accessLane: LogLane?
     private var access: AccessLog?
 
     init(
         context: TransportContext, shard: Int, of reactors: Int = 1, snapshot: GatewaySnapshot, connections: ConnectionCount,
-        accessLane: LogLane?
+        accessLane: LogLane?, explanations: ExplainStore? = nil
     ) {
         reactor = context.reactor
         self.reactors = reactors
@@ -54,6 +56,7 @@ package final class GatewayReactor {
         self.snapshot = snapshot
         self.connections = connections
         self.accessLane = accessLane
+        self.explanations = explanations ?? ExplainStore(capacity: snapshot.explain?.keep ?? 0)
         pools = snapshot.upstreams.map { UpstreamPools(cluster: $0, context: context) }
         openAccessLog()
         divideLimits()
@@ -238,11 +241,61 @@ package final class GatewayReactor {
             metrics.upstreams[index].count(attempts: guarded.attempts, shard: shard)
             if guarded.timings.firstByte > 0 { route.firstByte.record(nanoseconds: guarded.timings.firstByte, shard: shard) }
         }
+        let line = explain(exchange, server, now: now)
         if let access, let plan = snapshot.accessLog {
             let sampled = plan.sampling >= 10_000 || reactor.draw.below(10_000, request: facts.key, .logSample) < plan.sampling
             if sampled || facts.status >= 500 {
-                AccessRecord.write(exchange, server, to: access, now: now, unix: reactor.unixNanoseconds)
+                AccessRecord.write(exchange, server, explained: line, to: access, now: now, unix: reactor.unixNanoseconds)
             }
         }
+    }
+
+    // MARK: Explaining
+
+    /// How closely the guard is to note what it decides about a request.
+    func explainDetail(_ key: UInt64, asked: Bool, _ snapshot: GatewaySnapshot) -> DecisionTrail.Detail {
+        if asked { return .all }
+        guard let plan = snapshot.explain else { return .steps }
+        if plan.sampling > 0 && reactor.draw.below(10_000, request: key, .explainSample) < plan.sampling { return .all }
+        return explainBudget.hasRoom(reactor.now, rate: max(min(plan.rate, 1), plan.rate / reactors)) ? .unusual : .steps
+    }
+
+    /// Keeps the decision record of a request that is to have one; the line is for the access log.
+    private func explain(_ exchange: ProxyExchange, _ server: ServerExchange, now: Instant) -> [UInt8]? {
+        let facts = exchange.facts
+        guard exchange.isUpstream, exchange.snapshot?.explain != nil, !facts.id.isEmpty else { return nil }
+        let trail = exchange.guarded.trail
+        switch trail.detail {
+        case .steps: return nil
+        case .unusual:
+            guard trail.isUnusual else { return nil }
+            explainBudget.spend()
+        case .all: break
+        }
+        let explanation = Explanation(trail: trail, endpoints: exchange.guarded.lastEndpoints)
+        var text = ByteBuffer()
+        text.append("{\"request_id\":\"")
+        server.head.withBytes(facts.id) { text.append(escaping: $0, as: .json) }
+        text.append("\",\"route\":\"")
+        text.append(escaping: Array((exchange.route?.name ?? "").utf8).span, as: .json)
+        text.append("\",\"upstream\":\"")
+        text.append(escaping: Array((exchange.guarded.lastClusterName ?? "").utf8).span, as: .json)
+        text.append("\",\"status\":")
+        text.append(decimal: max(0, facts.status))
+        if let reason = facts.reason {
+            text.append(",\"reason\":\"")
+            text.append(utf8: reason.rawValue)
+            text.append("\"")
+        }
+        text.append(",\"total_us\":")
+        text.append(decimal: UInt64(max(0, now.nanoseconds(since: facts.startedAt) / 1_000)))
+        text.append(",\"decisions\":[")
+        explanation.writeJSON(into: &text)
+        text.append("\n]}\n")
+        let json = text.withReadable { span in span.indices.map { span[$0] } }
+        explanations.keep(server.head.withBytes(facts.id) { span in span.indices.map { span[$0] } }, json)
+        text.removeAll()
+        explanation.writeLine(into: &text)
+        return text.withReadable { span in span.indices.map { span[$0] } }
     }
 }

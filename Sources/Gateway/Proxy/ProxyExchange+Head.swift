@@ -42,6 +42,13 @@ extension ProxyExchange {
         snapshot.via.append(to: &head.fields, received: version)
     }
 
+    /// A trusted caller may ask for the decisions behind its answer; the field goes no further.
+    func takeExplainWish(_ head: RequestHead) {
+        guard head.fields.contains(.xHoldfastExplain) else { return }
+        facts.wantsExplanation = facts.identity?.isTrusted == true
+        head.fields.removeAll(.xHoldfastExplain)
+    }
+
     /// Makes the upstream's head the client's.
     func prepareResponse(_ head: ResponseHead, _ exchange: ServerExchange, _ snapshot: GatewaySnapshot) {
         let version = head.version
@@ -62,6 +69,10 @@ extension ProxyExchange {
     func finishHead(_ head: ResponseHead, _ exchange: ServerExchange, _ snapshot: GatewaySnapshot) {
         if let reason = facts.degradedBy, !head.fields.contains(.xHoldfastReason) {
             head.fields.append(.xHoldfastReason) { $0.append(utf8: reason.rawValue) }
+        }
+        if facts.wantsExplanation {
+            let explanation = Explanation(trail: guarded.trail, endpoints: guarded.lastEndpoints)
+            head.fields.append(.xHoldfastExplain) { explanation.writeLine(into: &$0) }
         }
         if !head.fields.contains(.date) { head.fields.append(.date) { home.appendDate(to: &$0) } }
         if snapshot.requestID.answers && !facts.id.isEmpty && !head.fields.contains(.xRequestID) {

@@ -128,13 +128,15 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         head.path = route.rewrite.apply(to: head, match)
         prepareRequest(exchange, listener, snapshot)
         let terms = CallerTerms(takingFrom: head, isTrusted: facts.identity?.isTrusted ?? false)
+        takeExplainWish(head)
         if terms.isMalformed { snapshot.metrics.malformedTimeouts.add(shard: home.shard) }
         let pools = home.pools(for: index, in: snapshot)
         facts.upstreamIndex = index
         isUpstream = true
         guarded.start(
             head, hasBody: head.framing != .none, key: facts.key, isIdempotent: route.isIdempotent,
-            limits: route.limits[index] ?? pools.cluster.limits, terms: terms, over: pools)
+            limits: route.limits[index] ?? pools.cluster.limits, terms: terms,
+            detail: home.explainDetail(facts.key, asked: facts.wantsExplanation, snapshot), over: pools)
     }
 
     func requestBody(_ bytes: Span<UInt8>) {

@@ -23,6 +23,8 @@ struct RequestFacts {
     /// Why the client gets a degraded answer.
     var degradedBy: Reason?
     var upstreamIndex: Int?
+    /// A trusted caller asked for the decisions in a header.
+    var wantsExplanation = false
 
     init() {}
 

@@ -27,6 +27,7 @@ public final class GatewayServer {
     private let draw: Draw
     private let connections = ConnectionCount()
     private let ticketKeys: TicketKeys
+    private let explanations: ExplainStore
     private let accessSink: LogSink?
     private let accessDestination: Configuration.AccessLog.Destination?
 
@@ -43,6 +44,7 @@ public final class GatewayServer {
         var compiler = SnapshotCompiler(
             configuration, registry: registry, ticketKeys: ticketKeys, now: .origin, wallTime: nil, draw: draw, previous: nil)
         snapshot = try compiler.compile()
+        explanations = ExplainStore(capacity: snapshot.explain?.keep ?? 0)
         group = try ReactorGroup(count: threads, draw: draw)
         registerMetrics()
         warnAboutCertificates(snapshot)
@@ -73,7 +75,7 @@ public final class GatewayServer {
         for reactor in group.reactors {
             let gateway = GatewayReactor(
                 context: TransportContext(reactor: reactor), shard: reactor.index, of: group.reactors.count, snapshot: snapshot,
-                connections: connections, accessLane: accessSink?.lane(shard: reactor.index))
+                connections: connections, accessLane: accessSink?.lane(shard: reactor.index), explanations: explanations)
             gateways.append(Confined(gateway, to: reactor))
         }
         do { try checkFree(snapshot.listeners.map(\.address)) } catch {
@@ -143,6 +145,7 @@ public final class GatewayServer {
             }
         }
         fresh.applyGuardSettings(now: run(on: gateways[0]) { $0.reactor.now })
+        explanations.setCapacity(fresh.explain?.keep ?? 0)
         snapshot = fresh
         configuration = next
         ticketKeys.setInterval(GatewayServer.ticketInterval(next))

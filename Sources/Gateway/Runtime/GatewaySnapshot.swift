@@ -29,6 +29,8 @@ package final class GatewaySnapshot: Sendable {
     let metrics: RequestMetrics
     /// `nil`: no access log.
     let accessLog: AccessLogPlan?
+    /// `nil`: no decision records.
+    let explain: ExplainPlan?
     /// What changes through the admin listener must show; `nil`: there are none.
     package let adminToken: [UInt8]?
 
@@ -36,7 +38,7 @@ package final class GatewaySnapshot: Sendable {
         listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster], via: ViaField,
         requestID: RequestIDPlan, emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyLimits: BodyLimits,
         writeTimeout: Duration, connectionLimit: Int, handshakeLimit: Int, metrics: RequestMetrics,
-        accessLog: AccessLogPlan?, adminToken: [UInt8]?
+        accessLog: AccessLogPlan?, explain: ExplainPlan?, adminToken: [UInt8]?
     ) {
         self.listeners = listeners
         self.table = table
@@ -52,6 +54,7 @@ package final class GatewaySnapshot: Sendable {
         self.handshakeLimit = handshakeLimit
         self.metrics = metrics
         self.accessLog = accessLog
+        self.explain = explain
         self.adminToken = adminToken
     }
 }

@@ -77,7 +77,9 @@ struct SnapshotCompiler {
                 bytesPerSecond: Double(limits.bodyMinimumBytesPerSecond)),
             writeTimeout: limits.writeTimeout, connectionLimit: limits.connections,
             handshakeLimit: limits.handshakes,
-            metrics: RequestMetrics(registry: registry, upstreams: upstreams.map(\.name)), accessLog: accessLog, adminToken: token)
+            metrics: RequestMetrics(registry: registry, upstreams: upstreams.map(\.name)), accessLog: accessLog,
+            explain: configuration.explain.map { ExplainPlan(keep: $0.keep, rate: $0.rate, sampling: $0.sampling.tenThousandths) },
+            adminToken: token)
     }
 
     /// The token without the line's end that an editor leaves.

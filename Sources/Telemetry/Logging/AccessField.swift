@@ -36,6 +36,8 @@ package enum AccessField: Int, CaseIterable, Sendable {
     case tlsSNI
     case tlsResumed
     case userAgent
+    /// The decision record in one line, of requests that are explained.
+    case explain
 
     /// How a value is written.
     enum Shape {
@@ -53,7 +55,7 @@ package enum AccessField: Int, CaseIterable, Sendable {
         case .clientPort, .status, .attempts, .bytesIn, .bytesOut, .total, .queue, .connect, .tls, .firstByte, .upstreamTime,
             .tlsResumed:
             .bare
-        case .requestID, .listener, .host, .path, .route, .upstream, .endpoint, .tlsCipher, .tlsSNI, .userAgent: .quoted
+        case .requestID, .listener, .host, .path, .route, .upstream, .endpoint, .tlsCipher, .tlsSNI, .userAgent, .explain: .quoted
         }
     }
 
@@ -88,6 +90,7 @@ package enum AccessField: Int, CaseIterable, Sendable {
         case .tlsSNI: "tls_sni"
         case .tlsResumed: "tls_resumed"
         case .userAgent: "user_agent"
+        case .explain: "explain"
         }
     }
 

@@ -108,6 +108,12 @@ def breaker_lines():
 
     checks.that(until(lambda: logged() == [("/degraded", 200, "breaker.open", "flaky"), ("/elsewhere", 200, "breaker.open", "plain")]),
                 f"the log of degraded answers: {logged()}")
+    status, body, fields = get("/flaky")
+    record = json.load(urllib.request.urlopen(f"http://127.0.0.1:{lab.admin}/explain/{fields['x-request-id']}", timeout=5))
+    step = record["decisions"][-1]
+    checks.that((record["reason"], step["step"], step["reason"], step["breaker"], step["failed"])
+                == ("breaker.open", "refused", "breaker.open", "open", 5), f"explained: {record}")
+    checks.that(until(lambda: "0us refused breaker.open (open 5/5 failed, " in open(f"{lab.folder}/access.log").read()), "explained in the log")
     checks.that(lab.total("holdfast_degraded_total") == 2, "degraded answers are counted")
     server = serve(flaky_port)
     time.sleep(0.7)

@@ -28,6 +28,7 @@ import Upstream
         drain: 7s
         request_id: { keep: trusted, answer: false }
         access_log: { format: text, path: access.log, sampling: 25% }
+        explain: { keep: 50, rate: 7, sampling: 2% }
         limits:
           header_bytes: 32KiB
           header_count: 50
@@ -239,6 +240,7 @@ import Upstream
         let log = try #require(compiled.snapshot.accessLog)
         #expect(log.settings.format == .text && log.sampling == 2_500)
         #expect(compiled.snapshot.requestID.keep == .trusted && !compiled.snapshot.requestID.answers)
+        #expect(compiled.snapshot.explain == ExplainPlan(keep: 50, rate: 7, sampling: 200))
         #expect(compiled.snapshot.via == (try ViaField(pseudonym: "edge-test")))
     }
 

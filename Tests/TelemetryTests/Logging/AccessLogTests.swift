@@ -260,7 +260,7 @@ import Testing
             AccessField.allCases.map { String(describing: $0.word) }.joined(separator: " ")
                 == "time request_id client client_port listener protocol method host path status reason route upstream endpoint "
                 + "attempts retry_reason bytes_in bytes_out total_us queue_us connect_us tls_us first_byte_us upstream_us "
-                + "tls_version tls_cipher tls_sni tls_resumed user_agent")
+                + "tls_version tls_cipher tls_sni tls_resumed user_agent explain")
         let secrets = AccessField.allCases.map { String(describing: $0.word) }.filter {
             $0.contains("auth") || $0.contains("cookie") || $0.contains("key")
         }
