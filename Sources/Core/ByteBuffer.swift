@@ -124,6 +124,14 @@ import Glibc
         tail += 1
     }
 
+    /// Two bytes at once: what ends a line, or stands between a name and its value.
+    @inlinable public mutating func append(_ first: UInt8, _ second: UInt8) {
+        reserve(2)
+        unsafe base.unsafelyUnwrapped[tail] = first
+        unsafe base.unsafelyUnwrapped[tail + 1] = second
+        tail += 2
+    }
+
     @inlinable public mutating func append(_ bytes: Span<UInt8>) {
         let n = bytes.count
         if n == 0 { return }
@@ -190,6 +198,25 @@ import Glibc
             unsafe base.unsafelyUnwrapped[tail + i] = nibble < 10 ? 48 + nibble : 87 + nibble
         }
         tail += digits
+    }
+
+    /// Appends sixteen hexadecimal digits in lower case: eight nibbles at a time are spread over the bytes of a word.
+    @inlinable public mutating func append(hexadecimalPadded value: UInt64) {
+        reserve(16)
+        let place = unsafe UnsafeMutableRawPointer(base.unsafelyUnwrapped + tail)
+        unsafe place.storeBytes(of: ByteBuffer.digits(value >> 32), as: UInt64.self)
+        unsafe (place + 8).storeBytes(of: ByteBuffer.digits(value & 0xFFFF_FFFF), as: UInt64.self)
+        tail += 16
+    }
+
+    /// The digits of 32 bits as eight octets, the first one to be written lowest.
+    @usableFromInline static func digits(_ value: UInt64) -> UInt64 {
+        var spread = value
+        spread = (spread | spread << 16) & 0x0000_FFFF_0000_FFFF
+        spread = (spread | spread << 8) & 0x00FF_00FF_00FF_00FF
+        spread = (spread | spread << 4) & 0x0F0F_0F0F_0F0F_0F0F
+        let letters = (spread &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+        return (spread &+ 0x3030_3030_3030_3030 &+ letters &* 39).byteSwapped
     }
 
     /// Moves all of `other`'s bytes to the end of this buffer. Takes over the memory where this one is empty.

@@ -136,13 +136,13 @@ package struct FieldSection: ~Copyable {
 
     package mutating func append(_ name: FieldName, _ value: Span<UInt8>) {
         let nameSlice = store(name.text)
-        arena.append(": ")
+        arena.append(58, 32)
         appendLine(name: nameSlice, value: store(value), known: name)
     }
 
     package mutating func append(_ name: FieldName, _ value: StaticString) {
         let nameSlice = store(name.text)
-        arena.append(": ")
+        arena.append(58, 32)
         appendLine(name: nameSlice, value: store(value), known: name)
     }
 
@@ -154,24 +154,36 @@ package struct FieldSection: ~Copyable {
     /// Adds a field whose name was recognised already.
     mutating func append(name: Span<UInt8>, value: Span<UInt8>, known: FieldName) {
         let nameSlice = store(name)
-        arena.append(": ")
+        arena.append(58, 32)
         appendLine(name: nameSlice, value: store(value), known: known)
     }
 
     /// Adds a field whose value `write` appends to the arena.
     package mutating func append(_ name: FieldName, writing write: (inout ByteBuffer) -> Void) {
         let nameSlice = store(name.text)
-        arena.append(": ")
+        arena.append(58, 32)
         let start = arena.count
         write(&arena)
         appendLine(name: nameSlice, value: Slice(offset: start, length: arena.count - start), known: name)
+    }
+
+    /// Adds a field whose value is a number.
+    package mutating func append(_ name: FieldName, decimal value: UInt64) {
+        let nameSlice = store(name.text)
+        arena.append(58, 32)
+        let start = arena.count
+        arena.append(decimal: value)
+        let slice = Slice(offset: start, length: arena.count - start)
+        arena.append(13, 10)
+        entries.append(Entry(name: nameSlice, value: slice, known: name, isLine: true))
+        present |= 1 << UInt64(name.rawValue)
     }
 
     /// Ends a field whose `name: value` was just written to the end of the arena. Whoever made the value, it must not end its line
     /// (case E25): the encoder makes spaces of CR, LF and NUL in what is not marked as a line.
     private mutating func appendLine(name: Slice, value: Slice, known: FieldName) {
         let isClean = withBytes(value) { $0.endOfFieldValue(from: 0) == $0.count }
-        if isClean { arena.append("\r\n") }
+        if isClean { arena.append(13, 10) }
         entries.append(Entry(name: name, value: value, known: known, isLine: isClean))
         present |= 1 << UInt64(known.rawValue)
     }
@@ -208,7 +220,7 @@ package struct FieldSection: ~Copyable {
         for i in 0..<other.entries.count where !other.entries[i].isRemoved {
             let entry = other.entries[i]
             let name = other.withBytes(entry.name) { store($0) }
-            arena.append(": ")
+            arena.append(58, 32)
             let value = other.withBytes(entry.value) { store($0) }
             appendLine(name: name, value: value, known: entry.known)
         }

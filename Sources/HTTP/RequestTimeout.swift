@@ -40,9 +40,9 @@ package enum RequestTimeout {
         output.append(UInt8(ascii: "H"))
     }
 
-    /// Whole milliseconds, rounded down.
-    package static func writeMilliseconds(_ nanoseconds: Int64, into output: inout ByteBuffer) {
-        append(min(greatest, max(0, nanoseconds) / 1_000_000), to: &output)
+    /// Whole milliseconds, rounded down, and no more than can be said.
+    package static func milliseconds(_ nanoseconds: Int64) -> UInt64 {
+        UInt64(min(greatest, max(0, nanoseconds) / 1_000_000))
     }
 
     private static func decimal(_ text: Span<UInt8>) -> Int64? {

@@ -154,7 +154,7 @@ package final class Reactor: @unchecked Sendable {
         var worst: Int64 = -1
         while let (timer, deadline) = wheel.popDue() {
             worst = max(worst, now.nanoseconds(since: Instant(nanoseconds: deadline)))
-            timer.owner.timerFired(timer, now: now)
+            timer.owner?.timerFired(timer, now: now)
         }
         if worst >= 0 {
             lag = worst

@@ -65,7 +65,7 @@ package final class Connection: Channel {
     private var abortAfterFlush = false
     private var resetAfterFlush = false
     private var lingered = 0
-    private lazy var timer = Timer(owner: self)
+    private let timer = Timer()
 
     /// Adopts an accepted socket.
     package init(
@@ -81,6 +81,7 @@ package final class Connection: Channel {
         openedAt = context.reactor.now
         connectedAt = context.reactor.now
         super.init(descriptor: descriptor, reactor: context.reactor)
+        timer.owner = self
         context.openConnections += 1
         if tls == nil {
             establishedAt = openedAt
@@ -103,6 +104,7 @@ package final class Connection: Channel {
         state = .connecting
         openedAt = context.reactor.now
         super.init(descriptor: descriptor, reactor: context.reactor)
+        timer.owner = self
         context.openConnections += 1
         arm(settings.connectTimeout)
     }

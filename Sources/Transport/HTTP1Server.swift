@@ -35,7 +35,7 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
     /// Body bytes given to the handler and not yet consumed: reading stops while there are any.
     private var unconsumed = 0
     private var isProcessing = false
-    private lazy var timer = Timer(owner: self)
+    private let timer = Timer()
 
     package init(info: ServerConnectionInfo) {
         self.info = info
@@ -43,6 +43,7 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
         decoder = RequestDecoder(limits: info.settings.heads)
         exchange = ServerExchange(head: info.connection.context.spareHeads.none, info: info, wire: .gone)
         super.init()
+        timer.owner = self
         exchange.wire = .http1(self)
         armIdle()
     }

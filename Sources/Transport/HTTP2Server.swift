@@ -15,7 +15,7 @@ package final class HTTP2Server: ConnectionHandler, TimerOwner, HTTP2SessionHand
     private enum TimerPurpose { case idle, age, drain }
     private var purpose = TimerPurpose.idle
     private var isFinishing = false
-    private lazy var timer = Timer(owner: self)
+    private let timer = Timer()
 
     /// Between the two GOAWAYs of a graceful end: streams under way to us in that time are still taken (RFC 9113 §6.8).
     static let drainPause: Duration = .milliseconds(100)
@@ -26,6 +26,7 @@ package final class HTTP2Server: ConnectionHandler, TimerOwner, HTTP2SessionHand
         let now = info.connection.context.reactor.now
         session = HTTP2Session(server: info.settings.http2, limits: info.settings.heads, owner: sessionOwner, now: now)
         super.init()
+        timer.owner = self
         sessionOwner.handler = self
         connection.requestTurnEnd()
         armIdle()

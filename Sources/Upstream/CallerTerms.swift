@@ -71,13 +71,13 @@ package struct CallerTerms: Equatable, Sendable {
                 head.fields.removeAll(name)
             }
         }
-        head.fields.append(.xHoldfastAttempt) { $0.append(decimal: told) }
+        head.fields.append(.xHoldfastAttempt, decimal: UInt64(told))
         if StatusClassifier.isGRPC(head.fields) {
-            if told > 1 { head.fields.append(.grpcPreviousAttempts) { $0.append(decimal: told - 1) } }
+            if told > 1 { head.fields.append(.grpcPreviousAttempts, decimal: UInt64(told - 1)) }
             let left = min(callTimeout == .max ? .max : callTimeout - elapsed, wholeLeft)
             if left != .max { head.fields.append(.grpcTimeout) { RequestTimeout.writeGRPC(left - margin, into: &$0) } }
         } else if wait != .max {
-            head.fields.append(.xRequestTimeout) { RequestTimeout.writeMilliseconds(wait - margin, into: &$0) }
+            head.fields.append(.xRequestTimeout, decimal: RequestTimeout.milliseconds(wait - margin))
         }
     }
 }

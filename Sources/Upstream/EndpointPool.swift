@@ -60,7 +60,7 @@ package final class EndpointPool: ClientConnectionOwner, TimerOwner {
     private var all: [ObjectIdentifier: ClientConnection] = [:]
     private var speaksHTTP2: Bool
     private var isDraining = false
-    private lazy var timer = Timer(owner: self)
+    private let timer = Timer()
 
     package init(
         endpoint: Endpoint, context: TransportContext, settings: PoolSettings, client: ClientConnection.Settings,
@@ -74,6 +74,7 @@ package final class EndpointPool: ClientConnectionOwner, TimerOwner {
         self.serverName = serverName
         self.connectOptions = connectOptions
         speaksHTTP2 = client.wanted == .http2
+        timer.owner = self
     }
 
     /// Limits and certificates of a newer configuration, for connections made from now on.

@@ -26,7 +26,7 @@ extension GuardedExchange: PoolWaiter {
         timings.lease += now.nanoseconds(since: attemptStartedAt)
         deliverRequest()
         updateTryClock()
-        if phase == .awaitingHead && hasBody { client.upstreamReady() }
+        if phase == .awaitingHead && hasBody { client?.upstreamReady() }
     }
 
     package func leaseFailed(_ failure: LeaseFailure) {
@@ -56,7 +56,7 @@ extension GuardedExchange: ResponseHandler {
 
     package func informational(_ head: ResponseHead) {
         guard phase == .awaitingHead else { return }
-        client.upstreamInformed(head)
+        client?.upstreamInformed(head)
     }
 
     package func responseHead(_ response: ResponseHead, endStream: Bool) {
@@ -107,13 +107,13 @@ extension GuardedExchange: ResponseHandler {
         stageDeadline = .never
         if !limits.totalIncludesBody { totalDeadline = .never }
         if !endStream { armIdle() }
-        client.upstreamAnswered(response, endStream: endStream)
+        client?.upstreamAnswered(response, endStream: endStream)
     }
 
     package func responseBody(_ bytes: Span<UInt8>) {
         guard phase == .relaying else { return }
         if idleDeadline != .never { armIdle() }
-        client.upstreamBody(bytes)
+        client?.upstreamBody(bytes)
     }
 
     package func responseEnded(trailers: borrowing FieldSection) {
@@ -121,7 +121,7 @@ extension GuardedExchange: ResponseHandler {
         exchange = nil
         settleAttempt(StatusClassifier.refine(answerOutcome, trailers: trailers))
         finish()
-        client.upstreamEnded(trailers: trailers)
+        client?.upstreamEnded(trailers: trailers)
     }
 
     package func exchangeFailed(_ failure: ExchangeFailure) {
@@ -134,7 +134,7 @@ extension GuardedExchange: ResponseHandler {
                 failure.reason == .bodyTruncated || failure.reason == .protocolError ? failure.reason : .resetAfterHeaders
             settleAttempt(Outcome(.failure, reason: reason, processed: .yes))
             finish()
-            client.upstreamFailed(GuardedFailure(reason: reason, retryReason: .retryCommitted, detail: failure.detail))
+            client?.upstreamFailed(GuardedFailure(reason: reason, retryReason: .retryCommitted, detail: failure.detail))
         case .idle, .queued, .leasing, .backingOff: break
         }
     }
@@ -254,7 +254,7 @@ extension GuardedExchange: ResponseHandler {
             return
         }
         finish()
-        client.upstreamFailed(
+        client?.upstreamFailed(
             GuardedFailure(reason: reason, retryReason: retryReason, retryAfterNanoseconds: retryAfter, detail: detail))
     }
 
@@ -263,7 +263,7 @@ extension GuardedExchange: ResponseHandler {
         // What may have been done once is not given to another to do (T1).
         guard let head, !mayBeProcessed || isIdempotent || head.method.isIdempotent else { return false }
         guard canReplay, totalDeadline.nanoseconds(since: reactor.now) >= limits.minimumTry,
-            let next = client.upstreamFallback(for: reason)
+            let next = client?.upstreamFallback(for: reason)
         else { return false }
         note(.elsewhere, reason)
         dropKept()
@@ -286,9 +286,9 @@ extension GuardedExchange: ResponseHandler {
     /// The client gets the upstream's own answer to an earlier attempt.
     private func answer(_ kept: KeptAnswer) {
         let hasNoMore = kept.body.isEmpty && kept.trailers.isEmpty
-        client.upstreamAnswered(kept.head, endStream: hasNoMore)
-        if !kept.body.isEmpty { kept.body.withReadable { client.upstreamBody($0) } }
-        client.upstreamEnded(trailers: kept.trailers)
+        client?.upstreamAnswered(kept.head, endStream: hasNoMore)
+        if !kept.body.isEmpty { kept.body.withReadable { client?.upstreamBody($0) } }
+        client?.upstreamEnded(trailers: kept.trailers)
     }
 
     private func dropKept() { kept.take()?.giveUp() }

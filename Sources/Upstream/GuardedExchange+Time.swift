@@ -113,6 +113,6 @@ extension GuardedExchange: TimerOwner {
         note(.failed, reason)
         endAttempt(Outcome(.failure, reason: reason, processed: .yes), cancelling: true)
         finish()
-        client.upstreamFailed(GuardedFailure(reason: reason, retryReason: .retryCommitted, detail: detail))
+        client?.upstreamFailed(GuardedFailure(reason: reason, retryReason: .retryCommitted, detail: detail))
     }
 }

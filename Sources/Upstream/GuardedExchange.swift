@@ -47,7 +47,8 @@ package final class GuardedExchange {
     enum Phase { case idle, queued, leasing, awaitingHead, relaying, backingOff }
 
     package let reactor: Reactor
-    package unowned let client: any GuardedExchangeClient
+    /// Set once, before the first request: the client holds this object in a constant.
+    package unowned var client: (any GuardedExchangeClient)?
 
     var phase = Phase.idle
     var pools: UpstreamPools?
@@ -104,11 +105,11 @@ package final class GuardedExchange {
     var idleDeadline = Instant.never
     /// Since when nothing but the client's body is waited for.
     var waitingForClientSince: Instant?
-    lazy var timer = Timer(owner: self)
+    let timer = Timer()
 
-    package init(reactor: Reactor, client: any GuardedExchangeClient) {
+    package init(reactor: Reactor) {
         self.reactor = reactor
-        self.client = client
+        timer.owner = self
     }
 
     /// The name of the upstream of the latest request.
@@ -168,7 +169,7 @@ package final class GuardedExchange {
                 bodyWasDropped = true
             }
             updateTryClock()
-            if !exchange.isCongested { client.upstreamTookBody(bytes.count) } else { owed += bytes.count }
+            if !exchange.isCongested { client?.upstreamTookBody(bytes.count) } else { owed += bytes.count }
         } else {
             body.append(bytes)
             owed += bytes.count
@@ -380,6 +381,6 @@ package final class GuardedExchange {
         guard owed > 0, let exchange, !exchange.isCongested else { return }
         let n = owed
         owed = 0
-        client.upstreamTookBody(n)
+        client?.upstreamTookBody(n)
     }
 }

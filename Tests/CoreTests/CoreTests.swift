@@ -23,6 +23,14 @@ import Testing
         #expect(text(buffer) == String(value, radix: 16))
     }
 
+    @Test(arguments: [0, 1, 15, 0x0123_4567_89AB_CDEF, 0xFEDC_BA98_7654_3210, 0xA0A0_9999_0F0F_FFFF, UInt64.max])
+    func appendsSixteenHexadecimalDigits(value: UInt64) {
+        var buffer = ByteBuffer()
+        buffer.append(hexadecimalPadded: value)
+        let digits = String(value, radix: 16)
+        #expect(text(buffer) == String(repeating: "0", count: 16 - digits.count) + digits)
+    }
+
     @Test func keepsOrderAcrossGrowthAndCompaction() {
         var buffer = ByteBuffer()
         var expected: [UInt8] = []

@@ -94,7 +94,7 @@ final class ScriptedUpstream: Listener {
 /// Asks one request through the guard and writes down what it hears, and when.
 final class Asker: GuardedExchangeClient {
     let reactor: Reactor
-    private(set) lazy var guarded = GuardedExchange(reactor: reactor, client: self)
+    let guarded: GuardedExchange
     private(set) var status: Int?
     private(set) var retryAfter: String?
     private(set) var body = ""
@@ -108,7 +108,11 @@ final class Asker: GuardedExchangeClient {
     /// Whether the answer's body is read.
     var reads = true
 
-    init(_ reactor: Reactor) { self.reactor = reactor }
+    init(_ reactor: Reactor) {
+        self.reactor = reactor
+        guarded = GuardedExchange(reactor: reactor)
+        guarded.client = self
+    }
 
     var isOver: Bool { ends > 0 }
     /// "200 ok", or the reason.

@@ -45,14 +45,3 @@ package enum RequestIdentifier {
         return true
     }
 }
-
-extension ByteBuffer {
-    /// Sixteen digits in lower case.
-    fileprivate mutating func append(hexadecimalPadded value: UInt64) {
-        reserve(16)
-        for i in 0..<16 {
-            let nibble = UInt8(truncatingIfNeeded: value >> UInt64(60 - 4 * i) & 15)
-            append(nibble < 10 ? 48 + nibble : 87 + nibble)
-        }
-    }
-}

@@ -19,9 +19,9 @@ import Upstream
 /// once, counted once and logged once, and that each side waits for the other. Reused from a list of its reactor.
 final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     let home: GatewayReactor
-    private(set) lazy var guarded = GuardedExchange(reactor: home.reactor, client: self)
-    private lazy var bodyTimer = Timer(owner: self)
-    private lazy var clientTimer = Timer(owner: self)
+    let guarded: GuardedExchange
+    private let bodyTimer = Timer()
+    private let clientTimer = Timer()
 
     // The request under way.
     var exchange: ServerExchange?
@@ -39,6 +39,10 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
 
     init(home: GatewayReactor) {
         self.home = home
+        guarded = GuardedExchange(reactor: home.reactor)
+        guarded.client = self
+        bodyTimer.owner = self
+        clientTimer.owner = self
     }
 
     // MARK: The request
