@@ -99,6 +99,7 @@ extension GuardedExchange: ResponseHandler {
         phase = .relaying
         dropKept()
         keepsForReplay = false
+        releaseReplay()
         body.consume(bodyDelivered)
         bodyDelivered = 0
         if body.isEmpty { body.releaseStorage() }
@@ -305,6 +306,7 @@ extension GuardedExchange: ResponseHandler {
         perTryDeadline = .never
         stageDeadline = .never
         idleDeadline = .never
+        releaseReplay()
         body.removeAll()
         body.releaseStorage()
         bodyDelivered = 0

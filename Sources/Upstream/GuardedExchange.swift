@@ -93,6 +93,9 @@ package final class GuardedExchange {
     var body = ByteBuffer()
     var bodyDelivered = 0
     var keepsForReplay = false
+    let replay: ReplayMemory
+    /// Bytes of the body that are counted in `replay`.
+    var replayReserved = 0
     /// Bytes of the body were sent and not kept, so that it cannot be sent again.
     var bodyWasDropped = false
     var bodyEnded = true
@@ -107,8 +110,9 @@ package final class GuardedExchange {
     var waitingForClientSince: Instant?
     let timer = Timer()
 
-    package init(reactor: Reactor) {
+    package init(reactor: Reactor, replay: ReplayMemory) {
         self.reactor = reactor
+        self.replay = replay
         timer.owner = self
     }
 
@@ -192,11 +196,23 @@ package final class GuardedExchange {
     var trailers = FieldSection()
 
     func forgetBodyIfTooLong() {
-        guard keepsForReplay, body.count > pools?.cluster.settings.retries.replayBodyBytes ?? 0 else { return }
+        guard keepsForReplay else { return }
+        if body.count > pools?.cluster.settings.retries.replayBodyBytes ?? 0 {
+            replay.noteOverOwn()
+        } else if replay.reserve(body.count - replayReserved) {
+            replayReserved = body.count
+            return
+        }
         keepsForReplay = false
+        releaseReplay()
         if bodyDelivered > 0 { bodyWasDropped = true }
         body.consume(bodyDelivered)
         bodyDelivered = 0
+    }
+
+    func releaseReplay() {
+        replay.release(replayReserved)
+        replayReserved = 0
     }
 
     /// The client is done with `n` bytes of the response's body.

@@ -108,9 +108,9 @@ final class Asker: GuardedExchangeClient {
     /// Whether the answer's body is read.
     var reads = true
 
-    init(_ reactor: Reactor) {
+    init(_ reactor: Reactor, replay: ReplayMemory = ReplayMemory()) {
         self.reactor = reactor
-        guarded = GuardedExchange(reactor: reactor)
+        guarded = GuardedExchange(reactor: reactor, replay: replay)
         guarded.client = self
     }
 

@@ -37,6 +37,10 @@ extension Configuration.Limits {
                 "chunk_extension_bytes", \.chunkExtensionBytes, .size(0...1_048_576),
                 "Chunk extensions of one body; they are never passed on."),
             Field(
+                "replay_bytes", \.replayBytes, .size(0...1 << 40),
+                "What all requests together keep of their bodies for another attempt; whoever gets no room cannot be tried again. Each has its own cap in `guard.retries.replay_body`."
+            ),
+            Field(
                 "body_idle_timeout", \.bodyIdleTimeout, .duration(patience),
                 "Longest silence inside a request body while the gateway is reading."),
             Field(

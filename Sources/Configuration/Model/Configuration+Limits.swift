@@ -16,6 +16,8 @@ extension Configuration {
         /// Octets of a request body, 0 B to 1 TiB. Default `off` (`nil`): bodies stream and are never collected, so their size costs no
         /// memory; the upstream knows best what it takes.
         public var bodyBytes: Int?
+        /// What all requests together keep of their bodies for another attempt, 0 to 1 TiB. Default 64 MiB.
+        public var replayBytes = 64 << 20
         /// Octets of chunk extensions in one body, 0 B to 1 MiB. Default 16 KiB.
         public var chunkExtensionBytes = 16_384
         /// Client connections at once over all listeners, 1 to 10,000,000. Default 10,000.

@@ -41,13 +41,14 @@ package final class GatewayReactor {
     /// On the first reactor of a server.
     package private(set) var overrides: BreakerOverrides?
     package let explanations: ExplainStore
+    let replay: ReplayMemory
     private var explainBudget = ExplainBudget()
     private let accessLane: LogLane?
     private var access: AccessLog?
 
     init(
         context: TransportContext, shard: Int, of reactors: Int = 1, snapshot: GatewaySnapshot, connections: ConnectionCount,
-        accessLane: LogLane?, explanations: ExplainStore? = nil
+        accessLane: LogLane?, explanations: ExplainStore? = nil, replay: ReplayMemory? = nil
     ) {
         reactor = context.reactor
         self.reactors = reactors
@@ -56,6 +57,7 @@ package final class GatewayReactor {
         self.snapshot = snapshot
         self.connections = connections
         self.accessLane = accessLane
+        self.replay = replay ?? ReplayMemory(limit: snapshot.replayLimit)
         self.explanations = explanations ?? ExplainStore(capacity: snapshot.explain?.keep ?? 0)
         pools = snapshot.upstreams.map { UpstreamPools(cluster: $0, context: context) }
         openAccessLog()

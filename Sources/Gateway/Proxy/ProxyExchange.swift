@@ -39,7 +39,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
 
     init(home: GatewayReactor) {
         self.home = home
-        guarded = GuardedExchange(reactor: home.reactor)
+        guarded = GuardedExchange(reactor: home.reactor, replay: home.replay)
         guarded.client = self
         bodyTimer.owner = self
         clientTimer.owner = self

@@ -28,6 +28,7 @@ public final class GatewayServer {
     private let connections = ConnectionCount()
     private let ticketKeys: TicketKeys
     private let explanations: ExplainStore
+    private let replay: ReplayMemory
     private let accessSink: LogSink?
     private let accessDestination: Configuration.AccessLog.Destination?
 
@@ -45,6 +46,7 @@ public final class GatewayServer {
             configuration, registry: registry, ticketKeys: ticketKeys, now: .origin, wallTime: nil, draw: draw, previous: nil)
         snapshot = try compiler.compile()
         explanations = ExplainStore(capacity: snapshot.explain?.keep ?? 0)
+        replay = ReplayMemory(limit: snapshot.replayLimit)
         group = try ReactorGroup(count: threads, draw: draw)
         registerMetrics()
         warnAboutCertificates(snapshot)
@@ -75,7 +77,8 @@ public final class GatewayServer {
         for reactor in group.reactors {
             let gateway = GatewayReactor(
                 context: TransportContext(reactor: reactor), shard: reactor.index, of: group.reactors.count, snapshot: snapshot,
-                connections: connections, accessLane: accessSink?.lane(shard: reactor.index), explanations: explanations)
+                connections: connections, accessLane: accessSink?.lane(shard: reactor.index), explanations: explanations,
+                replay: replay)
             gateways.append(Confined(gateway, to: reactor))
         }
         do { try checkFree(snapshot.listeners.map(\.address)) } catch {
@@ -146,6 +149,7 @@ public final class GatewayServer {
         }
         fresh.applyGuardSettings(now: run(on: gateways[0]) { $0.reactor.now })
         explanations.setCapacity(fresh.explain?.keep ?? 0)
+        replay.setLimit(fresh.replayLimit)
         snapshot = fresh
         configuration = next
         ticketKeys.setInterval(GatewayServer.ticketInterval(next))
@@ -219,6 +223,15 @@ public final class GatewayServer {
         registry.registerProcess()
         if let accessSink {
             registry.counter("holdfast_access_log_dropped_total", help: "Access log lines dropped.") { accessSink.droppedLines }
+        }
+        let replay = replay
+        registry.gauge("holdfast_replay_bytes", help: "Bytes of request bodies kept for another attempt.") { Double(replay.bytes) }
+        for (scope, read) in [
+            ("request", { @Sendable in replay.abandonedOverOwn }), ("gateway", { @Sendable in replay.abandonedOverShared }),
+        ] {
+            registry.counter(
+                "holdfast_replay_abandoned_total", help: "Request bodies not kept because a cap was reached.",
+                labels: [("scope", scope)], read: read)
         }
         registerGuards()
     }

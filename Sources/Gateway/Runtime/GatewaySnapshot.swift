@@ -26,6 +26,8 @@ package final class GatewaySnapshot: Sendable {
     let connectionLimit: Int
     /// Of all reactors together.
     let handshakeLimit: Int
+    /// Bytes of bodies kept for replay, of all requests together.
+    let replayLimit: Int
     let metrics: RequestMetrics
     /// `nil`: no access log.
     let accessLog: AccessLogPlan?
@@ -37,7 +39,7 @@ package final class GatewaySnapshot: Sendable {
     init(
         listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster], via: ViaField,
         requestID: RequestIDPlan, emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyLimits: BodyLimits,
-        writeTimeout: Duration, connectionLimit: Int, handshakeLimit: Int, metrics: RequestMetrics,
+        writeTimeout: Duration, connectionLimit: Int, handshakeLimit: Int, replayLimit: Int, metrics: RequestMetrics,
         accessLog: AccessLogPlan?, explain: ExplainPlan?, adminToken: [UInt8]?
     ) {
         self.listeners = listeners
@@ -52,6 +54,7 @@ package final class GatewaySnapshot: Sendable {
         self.writeTimeout = writeTimeout
         self.connectionLimit = connectionLimit
         self.handshakeLimit = handshakeLimit
+        self.replayLimit = replayLimit
         self.metrics = metrics
         self.accessLog = accessLog
         self.explain = explain

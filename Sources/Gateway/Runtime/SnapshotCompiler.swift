@@ -76,7 +76,7 @@ struct SnapshotCompiler {
                 idleNanoseconds: limits.bodyIdleTimeout.wholeNanoseconds,
                 bytesPerSecond: Double(limits.bodyMinimumBytesPerSecond)),
             writeTimeout: limits.writeTimeout, connectionLimit: limits.connections,
-            handshakeLimit: limits.handshakes,
+            handshakeLimit: limits.handshakes, replayLimit: limits.replayBytes,
             metrics: RequestMetrics(registry: registry, upstreams: upstreams.map(\.name)), accessLog: accessLog,
             explain: configuration.explain.map { ExplainPlan(keep: $0.keep, rate: $0.rate, sampling: $0.sampling.tenThousandths) },
             adminToken: token)

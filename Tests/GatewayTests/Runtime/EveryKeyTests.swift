@@ -36,6 +36,7 @@ import Upstream
           uri_bytes: 4KiB
           header_timeout: 3s
           body_bytes: 1MiB
+          replay_bytes: 3MiB
           chunk_extension_bytes: 2KiB
           body_idle_timeout: 4s
           body_minimum_rate: 700B/second
@@ -246,7 +247,7 @@ import Upstream
 
     @Test func limits() throws {
         let snapshot = try Self.compiled.get().snapshot
-        #expect(snapshot.bodyLimit == 1 << 20)
+        #expect(snapshot.bodyLimit == 1 << 20 && snapshot.replayLimit == 3 << 20)
         #expect(snapshot.bodyLimits == BodyLimits(idleNanoseconds: 4_000_000_000, bytesPerSecond: 700))
         #expect(snapshot.writeTimeout == .seconds(6))
         #expect(snapshot.connectionLimit == 500 && snapshot.handshakeLimit == 50)
