@@ -24,9 +24,13 @@ import Testing
 
     @Test func T7_slowUploadsStayWithinTheCap() throws {
         let memory = ReplayMemory(limit: 100_000)
-        let lab = try UpstreamLab { $0.retries.budget.minimumPerSecondThousandths = 100_000 }
-        lab.upstream.answer = { peer, n in
-            peer.say(n <= 30 ? "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n" : "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        let lab = try UpstreamLab {
+            $0.retries.budget.minimumPerSecondThousandths = 100_000
+            $0.breaker.disabled = true
+        }
+        lab.upstream.answer = { peer, _ in
+            let isFirst = peer.heard.contains("x-holdfast-attempt: 1\r\n")
+            peer.say(isFirst ? "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n" : "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         }
         let askers = (0..<30).map { upload(lab, memory, 10_000, key: UInt64($0)) }
         lab.world.run(for: .milliseconds(100))
