@@ -23,6 +23,13 @@ struct Lint {
                         at: [.key("upstreams"), .key(upstream.name), .key("tls"), .key("verify")],
                         "verify is off: anybody between here and the upstream can read and change everything"))
             }
+            if upstream.healthCheck != nil, upstream.endpoints.count == 1 {
+                warnings.append(
+                    warning(
+                        at: [.key("upstreams"), .key(upstream.name), .key("health_check")],
+                        "1 endpoint: with it out none of 1 is available, fewer than half, so requests go to it all the same; the check only reports"
+                    ))
+            }
         }
         for (index, route) in configuration.routes.enumerated() where route.timeouts != Configuration.TimeoutOverrides() {
             for name in route.upstreamNames {

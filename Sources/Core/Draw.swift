@@ -23,6 +23,7 @@ public struct Draw: Sendable {
         case network = 13
         case fault = 14
         case explainSample = 15
+        case healthCheck = 16
     }
 
     public let seed: UInt64

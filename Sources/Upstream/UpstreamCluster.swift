@@ -26,6 +26,8 @@ package final class UpstreamCluster: Sendable {
     package let hostField: HostField
     /// Whether the upstream is told of each attempt's number and time.
     package let attemptFields: Bool
+    /// `nil`: endpoints are not checked.
+    package let health: HealthSettings?
     /// By position of the endpoint, where the upstream sees its own name.
     let authorities: [[UInt8]]?
     /// What makes a connection of one cluster usable by another after a reload.
@@ -41,10 +43,20 @@ package final class UpstreamCluster: Sendable {
 
     package var guardian: Guard { bulkhead.guardian }
 
+    /// What was known before a reload of the endpoints that remain, if they are checked as before: so that no reactor that goes by the new
+    /// configuration first sends requests to an endpoint that is out.
+    package func inheritAvailability(of before: UpstreamCluster) {
+        guard health != nil, health == before.health else { return }
+        for (index, endpoint) in endpoints.enumerated() {
+            guard let old = before.endpoints.firstIndex(where: { $0.label == endpoint.label }) else { continue }
+            picker.setAvailable(before.picker.isAvailable(old), index)
+        }
+    }
+
     package init(
         name: String, endpoints: [Endpoint], guardian: Guard, settings: GuardSettings, balancing: BalancingPolicy,
         pool: PoolSettings, client: ClientConnection.Settings, connectOptions: ConnectOptions, tls: ClientTLSContext?,
-        serverName: String, hostField: HostField, attemptFields: Bool = true, identity: String
+        serverName: String, hostField: HostField, attemptFields: Bool = true, health: HealthSettings? = nil, identity: String
     ) {
         self.name = name
         self.endpoints = endpoints
@@ -59,6 +71,7 @@ package final class UpstreamCluster: Sendable {
         self.serverName = serverName
         self.hostField = hostField
         self.attemptFields = attemptFields
+        self.health = health
         authorities =
             switch hostField {
             case .preserve: nil

@@ -206,6 +206,74 @@ struct ComplaintTests {
             "tls: { server_name: \"a b\" }",
             "x.yaml:5:59: upstreams.a.tls.server_name: \"a b\" is no host name; expected a host name such as users.internal",
             "no host name"),
+        Row(
+            "health_check: { type: tcp }",
+            "x.yaml:5:55: upstreams.a.health_check: unknown key \"type\"; known are kind, path, statuses, host, interval, timeout, unhealthy_after, healthy_after, jitter",
+            "a key of a check that there is not"),
+        Row(
+            "health_check: { kind: grpc }",
+            "x.yaml:5:61: upstreams.a.health_check.kind: \"grpc\" is not known; expected one of http, tcp",
+            "a kind of check"),
+        Row(
+            "health_check: /healthz",
+            "x.yaml:5:53: upstreams.a.health_check: is a single value; expected a mapping with kind, path, statuses, host, interval, timeout, …",
+            "a path alone"),
+        Row(
+            "health_check: { path: healthz }",
+            "x.yaml:5:61: upstreams.a.health_check.path: \"healthz\" is no path; expected a path such as /healthz, percent-encoded and without a fragment",
+            "a path without its slash"),
+        Row(
+            "health_check: { path: \"/a b\" }",
+            "x.yaml:5:61: upstreams.a.health_check.path: \"/a b\" is no path; expected a path such as /healthz, percent-encoded and without a fragment",
+            "a space would end the request line"),
+        Row(
+            "health_check: { path: \"/a#b\" }",
+            "x.yaml:5:61: upstreams.a.health_check.path: \"/a#b\" is no path; expected a path such as /healthz, percent-encoded and without a fragment",
+            "a fragment is not sent"),
+        Row(
+            "health_check: { statuses: [204, 99, 300-200, 2xx, 200-600, 100-199] }",
+            "x.yaml:5:71: upstreams.a.health_check.statuses[1]: \"99\" is no status; expected a status from 200 to 599, or a range such as 200-399\nx.yaml:5:75: upstreams.a.health_check.statuses[2]: \"300-200\" ends before it begins; expected a status from 200 to 599, or a range such as 200-399\nx.yaml:5:84: upstreams.a.health_check.statuses[3]: \"2xx\" is no status; expected a status from 200 to 599, or a range such as 200-399\nx.yaml:5:89: upstreams.a.health_check.statuses[4]: \"200-600\" is out of range; expected a status from 200 to 599, or a range such as 200-399\nx.yaml:5:98: upstreams.a.health_check.statuses[5]: \"100-199\" is out of range; expected a status from 200 to 599, or a range such as 200-399",
+            "statuses that are none"),
+        Row(
+            "health_check: { statuses: [] }",
+            "x.yaml:5:65: upstreams.a.health_check.statuses: is an empty list; expected at least one entry",
+            "no status could pass"),
+        Row(
+            "health_check: { host: \"a b\" }",
+            "x.yaml:5:61: upstreams.a.health_check.host: \"a b\" is no host name; expected a host name such as users.internal, perhaps with a port",
+            "no host name: a b"),
+        Row(
+            "health_check: { host: \"users:\" }",
+            "x.yaml:5:61: upstreams.a.health_check.host: \"users:\" is no host name; expected a host name such as users.internal, perhaps with a port",
+            "no host name: users:"),
+        Row(
+            "health_check: { host: \"users:65536\" }",
+            "x.yaml:5:61: upstreams.a.health_check.host: \"users:65536\" is no host name; expected a host name such as users.internal, perhaps with a port",
+            "no host name: users:65536"),
+        Row(
+            "health_check: { host: \"[::1\" }",
+            "x.yaml:5:61: upstreams.a.health_check.host: \"[::1\" is no host name; expected a host name such as users.internal, perhaps with a port",
+            "no host name: [::1"),
+        Row(
+            "health_check: { host: \"[10.0.0.1]:80\" }",
+            "x.yaml:5:61: upstreams.a.health_check.host: \"[10.0.0.1]:80\" is no host name; expected a host name such as users.internal, perhaps with a port",
+            "no host name: [10.0.0.1]:80"),
+        Row(
+            "health_check: { host: \"::1\" }",
+            "x.yaml:5:61: upstreams.a.health_check.host: \"::1\" is no host name; expected a host name such as users.internal, perhaps with a port",
+            "no host name: ::1"),
+        Row(
+            "health_check: { interval: 50ms, timeout: 61s, unhealthy_after: 0, healthy_after: 101, jitter: 51% }",
+            "x.yaml:5:65: upstreams.a.health_check.interval: \"50ms\" is out of range; expected a duration such as 250ms, 5s or 1m, from 100ms to 1h\nx.yaml:5:80: upstreams.a.health_check.timeout: \"61s\" is out of range; expected a duration such as 250ms, 5s or 1m, from 10ms to 1m\nx.yaml:5:102: upstreams.a.health_check.unhealthy_after: \"0\" is out of range; expected an integer from 1 to 100\nx.yaml:5:120: upstreams.a.health_check.healthy_after: \"101\" is out of range; expected an integer from 1 to 100\nx.yaml:5:133: upstreams.a.health_check.jitter: \"51%\" is out of range; expected a share such as 20%, from 0% to 50%",
+            "the ranges of a check"),
+        Row(
+            "health_check: { kind: tcp, path: /x, host: a }",
+            "x.yaml:5:72: upstreams.a.health_check: a check of kind tcp has no path\nx.yaml:5:82: upstreams.a.health_check: a check of kind tcp has no host",
+            "keys that a connection has no use for"),
+        Row(
+            "health_check: { host: \"[fd00::1]:80\", statuses: 200-299, path: \"/a?b=c%20d\" }",
+            "",
+            "what a check may say"),
     ])
     func aboutAnUpstream(row: Row) {
         #expect(complaints(minimal(upstream: row.text)) == row.said)

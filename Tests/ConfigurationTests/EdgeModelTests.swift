@@ -60,6 +60,11 @@ struct EdgeModelTests {
         tls.clientCertificate = Configuration.Certificate(
             chain: "config/edge-client.pem", key: Secret(.file("config/edge-client.key")))
         users.tls = tls
+        var check = Configuration.HealthCheck()
+        check.path = "/healthz"
+        check.statuses = [200...299]
+        check.host = "users.internal"
+        users.healthCheck = check
         users.guardSettings.breaker.halfOpenWait = .seconds(10)
         users.guardSettings.retries.retryOn = [.reason("connect"), .reason("tls"), .reason("reset.before_headers"), .status(503)]
         users.guardSettings.bulkhead.queue = 128

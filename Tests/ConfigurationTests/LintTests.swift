@@ -64,6 +64,17 @@ struct LintTests {
         #expect(try read(minimal()).warnings == [])
     }
 
+    /// Below half of all endpoints the picker uses all of them, so that checks cannot take out the only one.
+    @Test func aCheckOfOneEndpointOnlyReports() throws {
+        let warnings = try read(minimal(upstream: "health_check: {}")).warnings
+        #expect(
+            warnings.map(\.description) == [
+                "x.yaml:5:53: upstreams.a.health_check: 1 endpoint: with it out none of 1 is available, fewer than half, so requests go to it all the same; the check only reports"
+            ])
+        let two = minimal().replacing("[\"127.0.0.1:9001\"]", with: "[\"127.0.0.1:9001\", \"127.0.0.1:9002\"], health_check: {}")
+        #expect(try read(two).warnings == [])
+    }
+
     @Test func looksAtRoutesAndUse() throws {
         let text = minimal(
             upstream: "tls: { verify: false } }\n  b: { endpoints: [\"127.0.0.1:9002\"]", route: "to: a, timeouts: { total: 6s }")

@@ -55,6 +55,9 @@ final class Peer: ConnectionHandler {
 final class ScriptedUpstream: Listener {
     private let context: TransportContext
     private(set) var peers: [Peer] = []
+    /// When each of them was accepted.
+    private(set) var accepted: [Instant] = []
+    var tls: ServerTLSContext?
     /// The requests that came whole, in order.
     private(set) var requests: [String] = []
     /// Called with the request's place, from 1.
@@ -72,9 +75,11 @@ final class ScriptedUpstream: Listener {
         let raw = Peer(peers.count)
         raw.onBytes = { [unowned self] in take($0, $1) }
         peers.append(raw)
+        accepted.append(context.reactor.now)
         raw.adopt(
             Connection(
-                accepted: descriptor, peer: peer, context: context, tls: nil, settings: Connection.Settings(), handler: raw))
+                accepted: descriptor, peer: peer, context: context, tls: tls.map { TLSEngine(server: $0) },
+                settings: Connection.Settings(), handler: raw))
     }
 
     private func take(_ peer: Peer, _ bytes: [UInt8]) {
@@ -170,7 +175,7 @@ final class UpstreamLab {
     init(
         seed: UInt64 = 1, endpoints: Int = 1, missing: Int = 0, wanted: UpstreamProtocol = .http1, maximumExchanges: UInt64 = .max,
         tls: ClientTLSContext? = nil, pool: PoolSettings = PoolSettings(), balancing: BalancingPolicy = .roundRobin,
-        attemptFields: Bool = true,
+        attemptFields: Bool = true, health: HealthSettings? = nil,
         _ adjust: (inout GuardSettings) -> Void = { _ in }
     ) throws {
         world = SimulatedWorld(seed: seed)
@@ -199,8 +204,18 @@ final class UpstreamLab {
         cluster = UpstreamCluster(
             name: "lab", endpoints: all, guardian: Guard(settings, draw: world.draw), settings: settings, balancing: balancing,
             pool: pool, client: client, connectOptions: ConnectOptions(), tls: tls, serverName: "edge.example",
-            hostField: .preserve, attemptFields: attemptFields, identity: "lab")
+            hostField: .preserve, attemptFields: attemptFields, health: health, identity: "lab")
         pools = UpstreamPools(cluster: cluster, context: edge)
+    }
+
+    /// The same upstream as a reload makes it, with some of its endpoints or all.
+    func again(health: HealthSettings?, endpoints: [Endpoint]? = nil) -> UpstreamCluster {
+        let next = UpstreamCluster(
+            name: cluster.name, endpoints: endpoints ?? cluster.endpoints, guardian: cluster.guardian, settings: cluster.settings,
+            balancing: .roundRobin, pool: cluster.pool, client: cluster.client, connectOptions: cluster.connectOptions,
+            tls: cluster.tls, serverName: cluster.serverName, hostField: .preserve, health: health, identity: "another lab")
+        next.inheritAvailability(of: cluster)
+        return next
     }
 
     var upstream: ScriptedUpstream { upstreams[0] }

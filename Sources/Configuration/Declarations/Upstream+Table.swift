@@ -53,6 +53,11 @@ extension Configuration.Upstream {
                     "attempt_headers", \.attemptHeaders, .boolean,
                     "Whether it is told of each attempt: `X-Holdfast-Attempt`, and how long it has in `X-Request-Timeout-ms` or `grpc-timeout`."
                 ),
+                Field(
+                    "health_check", \.healthCheck,
+                    Configuration.HealthCheck.table.kind(Configuration.HealthCheck()).optional(none: "none"),
+                    "Asks each endpoint whether it is well; one that is not gets no requests while at least half of them are available."
+                ),
                 Field("pool", \.pool, Configuration.Pool.table.kind(Configuration.Pool()), "Kept connections."),
                 Field(
                     "keepalive", \.keepAlive, Configuration.KeepAlive.table.kind(Configuration.KeepAlive()).orOff(),
@@ -113,6 +118,38 @@ extension Configuration.UpstreamTLS {
                     "What the gateway shows when it is asked."),
                 Field("min_version", \.minimumVersion, .choice, "Oldest version of TLS."),
             ])
+    }
+}
+
+extension Configuration.HealthCheck {
+    static var table: Table<Self> {
+        Table(
+            name: "Health check",
+            documentation:
+                "Asks each endpoint again and again, each time over a new connection, in the upstream's own protocol; `{}` gets `/`. Checks take no permit and are no evidence for the breaker.",
+            fields: [
+                Field("kind", \.kind, .choice, "`http`: a request; `tcp`: only a connection, with its TLS handshake."),
+                Field("path", \.path, .requestTarget, "What is asked for by GET, with a query if need be."),
+                Field(
+                    "statuses", \.statuses, Kind<ClosedRange<Int>>.statuses.oneOrMany(), initial: "200-399",
+                    "Statuses that pass: `204`, `200-299`, or a list."),
+                Field(
+                    "host", \.host, Kind.authority.optional(none: "`tls.server_name`, else the endpoint's address"),
+                    "What the check says in `Host` or `:authority`."),
+                Field("interval", \.interval, .duration(.milliseconds(100) ... .seconds(3600)), "From check to check."),
+                Field(
+                    "timeout", \.timeout, .duration(.milliseconds(10) ... .seconds(60)),
+                    "A check without result after this has failed; the next one does not begin before."),
+                Field("unhealthy_after", \.unhealthyAfter, .integer(1...100), "Failed checks in a row that take an endpoint out."),
+                Field("healthy_after", \.healthyAfter, .integer(1...100), "Passed checks in a row that bring it back."),
+                Field("jitter", \.jitter, .share(0...5_000), "The interval is up to this much longer or shorter, drawn each time."),
+            ],
+            check: { check, node, reader in
+                guard check.kind == .tcp else { return }
+                for key in ["path", "statuses", "host"] where node.has([.key(key)]) {
+                    reader.complain(at: node.position(of: [.key(key)]), "a check of kind tcp has no \(key)")
+                }
+            })
     }
 }
 

@@ -43,7 +43,41 @@ extension Configuration {
         /// Whether an upstream is told which attempt it gets and how long it has. Default true.
         public var attemptHeaders = true
 
+        /// `nil`: its endpoints are not checked.
+        public var healthCheck: HealthCheck?
+
         public init(name: String) { self.name = name }
+    }
+
+    /// How the endpoints of an upstream are asked whether they are well.
+    public struct HealthCheck: Equatable, Sendable {
+        public enum Probe: String, CaseIterable, Sendable {
+            /// GET of `path`.
+            case http
+            /// A connection, and its TLS handshake where the upstream speaks TLS.
+            case tcp
+        }
+
+        /// Default `http`.
+        public var kind = Probe.http
+        /// With a query, if need be. Default `/`.
+        public var path = "/"
+        /// What the check says in `Host`. Default: the name that TLS asks for, else the endpoint's address.
+        public var host: String?
+        /// Statuses that pass, at least one. Default 200 to 399.
+        public var statuses = [200...399]
+        /// From check to check, 100 ms to 1 h. Default 10 s.
+        public var interval: Duration = .seconds(10)
+        /// A check without verdict after this has failed, 10 ms to 60 s. Default 2 s.
+        public var timeout: Duration = .seconds(2)
+        /// Failed checks in a row that take an endpoint out, 1 to 100. Default 3.
+        public var unhealthyAfter = 3
+        /// Passed checks in a row that bring it back, 1 to 100. Default 2.
+        public var healthyAfter = 2
+        /// The interval is up to this much longer or shorter, drawn each time, 0 to 50 %. Default 10 %.
+        public var jitter = Share(tenThousandths: 1_000)
+
+        public init() {}
     }
 
     /// One address of an upstream.

@@ -71,6 +71,29 @@ extension Kind where Value == Int {
     }
 }
 
+extension Kind where Value == ClosedRange<Int> {
+    /// A status of a final answer, or a range of them: `204`, `200-399`.
+    static var statuses: Kind {
+        .scalar(
+            .either([
+                .scalar(.integer, minimum: 200, maximum: 599, meaning: "status"),
+                .scalar(.string, pattern: "^[2-5][0-9]{2}-[2-5][0-9]{2}$", meaning: "range as `200-399`"),
+            ]),
+            expected: "a status from 200 to 599, or a range such as 200-399",
+            text: { $0.count == 1 ? String($0.lowerBound) : "\($0.lowerBound)-\($0.upperBound)" }
+        ) { text throws(ScalarProblem) in
+            let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+            let ends = parts.compactMap { $0.utf8.count == 3 ? UInt16($0).map(Int.init) : nil }
+            guard parts.count <= 2, ends.count == parts.count, let first = ends.first, let last = ends.last else {
+                throw ScalarProblem("is no status")
+            }
+            guard (200...599).contains(first), (200...599).contains(last) else { throw ScalarProblem("is out of range") }
+            guard first <= last else { throw ScalarProblem("ends before it begins") }
+            return first...last
+        }
+    }
+}
+
 extension Kind where Value == UInt64 {
     static var seed: Kind {
         .scalar(

@@ -64,6 +64,20 @@ extension Kind where Value == String {
         return result
     }
 
+    /// What a request of the gateway's own asks for.
+    static var requestTarget: Kind {
+        .text(
+            pattern: "^/[!-\"$-~]*$", meaning: "path", expected: "a path such as /healthz, percent-encoded and without a fragment",
+            problem: { Words.isRequestTarget($0) ? nil : "is no path" })
+    }
+
+    /// What a request of the gateway's own says in `Host`.
+    static var authority: Kind {
+        .text(
+            meaning: "host name", expected: "a host name such as users.internal, perhaps with a port",
+            problem: { Words.isAuthority($0) ? nil : "is no host name" })
+    }
+
     /// A field name (RFC 9110 §5.1), given back in lower case.
     static var fieldName: Kind {
         Kind.text(
@@ -133,6 +147,12 @@ enum Words {
         }
     }
 
+    /// A path and perhaps a query, as a request line can carry it (RFC 9112 §3.2.1).
+    static func isRequestTarget(_ text: some StringProtocol) -> Bool {
+        text.utf8.first == UInt8(ascii: "/") && text.utf8.count <= 2_048
+            && text.utf8.allSatisfy { $0 > 32 && $0 < 127 && $0 != UInt8(ascii: "#") }
+    }
+
     /// A DNS name: labels of letters, digits, `-` and `_`.
     static func isHostName(_ text: some StringProtocol) -> Bool {
         guard text.utf8.count <= 253 else { return false }
@@ -140,5 +160,17 @@ enum Words {
             (1...63).contains(label.utf8.count) && label.first != "-" && label.last != "-"
                 && label.utf8.allSatisfy { isAlphanumeric($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") }
         }
+    }
+
+    /// A host name or address, perhaps with a port (RFC 9110 §7.2).
+    static func isAuthority(_ text: String) -> Bool {
+        var host = text[...]
+        if let colon = text.lastIndex(of: ":"), text.last != "]" {
+            let port = text[text.index(after: colon)...]
+            guard port.utf8.allSatisfy({ (0x30...0x39).contains($0) }), UInt16(port) != nil else { return false }
+            host = text[..<colon]
+        }
+        guard host.first == "[", host.last == "]" else { return isHostName(host) }
+        return IPAddress(host.dropFirst().dropLast()).map { !$0.isIPv4 } ?? false
     }
 }

@@ -40,6 +40,7 @@ package final class GatewayReactor {
     private var breakerWatch: BreakerWatch?
     /// On the first reactor of a server.
     package private(set) var overrides: BreakerOverrides?
+    private var health: (monitor: HealthMonitor, report: HealthReport)?
     package let explanations: ExplainStore
     let replay: ReplayMemory
     private var explainBudget = ExplainBudget()
@@ -172,6 +173,7 @@ package final class GatewayReactor {
                 ?? UpstreamPools(cluster: cluster, context: context)
         }
         for old in before where !pools.contains(where: { $0.shares(old) }) { old.drain() }
+        health?.monitor.follow(next.upstreams)
         openAccessLog()
         divideLimits()
     }
@@ -181,6 +183,7 @@ package final class GatewayReactor {
     /// Accepts no more and lets what is under way end.
     package func drain() {
         isDraining = true
+        health?.monitor.stop()
         for listener in listeners { listener.socket.drain() }
     }
 
@@ -198,6 +201,15 @@ package final class GatewayReactor {
         overrides = BreakerOverrides(reactor: reactor, log: log)
     }
 
+    /// Only one reactor checks endpoints: all read its verdicts. What it finds goes to `log` and `registry`.
+    func checkEndpoints(_ log: OperationalLog, _ registry: MetricsRegistry) {
+        let monitor = HealthMonitor(context: context)
+        let report = HealthReport(log: log, registry: registry)
+        monitor.observer = report
+        health = (monitor, report)
+        monitor.follow(snapshot.upstreams)
+    }
+
     func rotateTickets(_ keys: TicketKeys) { ticketRotation = TicketRotation(keys: keys, reactor: reactor) }
 
     /// Whether every client connection has ended.
@@ -210,6 +222,7 @@ package final class GatewayReactor {
 
     /// Ends what is left at once.
     package func abort() {
+        health?.monitor.stop()
         for listener in listeners { listener.socket.abort() }
         for socket in closing { socket.abort() }
         for pool in pools { pool.drain() }

@@ -24,6 +24,13 @@ enum GuardMetrics {
         gauge("holdfast_bulkhead_permits_in_use", "Permits in use.") { Double($0.permitsInUse) }
         gauge("holdfast_bulkhead_queue", "Requests that wait for a permit.") { Double($0.queued) }
         gauge("holdfast_retry_tokens_outstanding", "Extra attempts under way or in back-off.") { Double($0.retriesOutstanding) }
+        let picker = cluster.picker
+        for (index, endpoint) in cluster.endpoints.enumerated() {
+            registry.gauge(
+                "holdfast_endpoint_available", help: "Whether health checks let the endpoint have requests: 1 or 0.",
+                labels: [("upstream", cluster.name), ("endpoint", endpoint.label)]
+            ) { picker.isAvailable(index) ? 1 : 0 }
+        }
         counter("holdfast_breaker_openings_total", "Times the breaker has opened.") { UInt64($0.transitions.opened) }
     }
 }

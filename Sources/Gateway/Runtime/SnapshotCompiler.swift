@@ -232,12 +232,14 @@ struct SnapshotCompiler {
         }
         let guardian =
             before?.guardian ?? Guard(upstream.guardSettings, draw: draw, identity: identityHash(upstream.name))
-        return UpstreamCluster(
+        let cluster = UpstreamCluster(
             name: upstream.name, endpoints: endpoints, guardian: guardian, settings: upstream.guardSettings,
             balancing: upstream.balance, pool: poolSettings(upstream), client: clientSettings(upstream),
             connectOptions: connectOptions(upstream), tls: tls, serverName: upstream.tls?.serverName ?? "",
             hostField: upstream.host == .preserve ? .preserve : .upstream, attemptFields: upstream.attemptHeaders,
-            identity: identity(upstream))
+            health: upstream.healthCheck.map { HealthSettings($0) }, identity: identity(upstream))
+        if let before { cluster.inheritAvailability(of: before) }
+        return cluster
     }
 
     /// FNV-1a: the same in every process, so that a seed means the same draws everywhere.
@@ -408,6 +410,19 @@ extension RoutePlan.Action {
         case .split(_, let indices): indices
         case .redirect, .answer: []
         }
+    }
+}
+
+extension HealthSettings {
+    init(_ check: Configuration.HealthCheck) {
+        let probe: Probe =
+            switch check.kind {
+            case .tcp: .tcp
+            case .http: .http(path: check.path, host: check.host, statuses: check.statuses)
+            }
+        self.init(
+            probe: probe, interval: check.interval, timeout: check.timeout, unhealthyAfter: check.unhealthyAfter,
+            healthyAfter: check.healthyAfter, jitter: check.jitter)
     }
 }
 

@@ -82,14 +82,22 @@ package final class MetricsRegistry: Sendable {
 
     /// Takes every series with this label out of the scrape, after a reload removed what it stood for. Closures are let
     /// go; counts stay where running exchanges may still add to them, and come back if the series is registered again.
-    package func retire(label name: String, value: String) {
+    package func retire(label name: String, value: String) { retire(labels: [(name, value)]) }
+
+    /// Those that have all of these labels.
+    package func retire(labels: [(String, String)]) {
         // What the closures held dies after the lock is left, since a deinit may do anything.
         var released: [MetricFamily] = []
         state.withLock { state in
             for family in state.families.keys {
-                guard let before = state.families[family], let at = before.labelNames.firstIndex(of: name) else { continue }
+                guard let before = state.families[family] else { continue }
+                let places = labels.map { before.labelNames.firstIndex(of: $0.0) }
+                guard !places.contains(nil) else { continue }
                 released.append(before)
-                state.liveSeries -= state.families[family]?.retire { $0[at] == value } ?? 0
+                state.liveSeries -=
+                    state.families[family]?.retire { values in
+                        zip(places, labels).allSatisfy { at, label in at.map { values[$0] } == label.1 }
+                    } ?? 0
             }
         }
         released.removeAll()

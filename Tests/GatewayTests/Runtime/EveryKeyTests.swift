@@ -92,6 +92,16 @@ import Upstream
             balance: round_robin
             host: upstream
             attempt_headers: false
+            health_check:
+              kind: http
+              path: /health?deep=1
+              host: check.internal:8080
+              statuses: [200, 300-399]
+              interval: 5s
+              timeout: 900ms
+              unhealthy_after: 4
+              healthy_after: 3
+              jitter: 5%
             pool: { connections: 11, idle: 12, idle_timeout: 13s, max_requests: 14, max_age: 15m }
             keepalive: { idle: 16s, interval: 17s, count: 4 }
             tcp_user_timeout: 18s
@@ -314,6 +324,12 @@ import Upstream
         #expect(users.endpoints.map(\.label) == ["127.0.0.1:9001", "unix:/run/users.sock"])
         #expect(users.endpoints.map(\.weight) == [3, 1] && users.endpoints[1].hostName == "localhost")
         #expect(!users.attemptFields)
+        #expect(
+            users.health
+                == HealthSettings(
+                    probe: .http(path: "/health?deep=1", host: "check.internal:8080", statuses: [200...200, 300...399]),
+                    interval: .seconds(5),
+                    timeout: .milliseconds(900), unhealthyAfter: 4, healthyAfter: 3, jitter: Share(tenThousandths: 500)))
         #expect(users.picker.policy == .roundRobin && users.hostField == .upstream && users.serverName == "users.internal")
         var pool = PoolSettings()
         pool.maximumConnections = 11
