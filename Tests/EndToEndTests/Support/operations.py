@@ -19,7 +19,8 @@ from lab import HOLDFAST, Checks, Lab, free_port, wait_for
 
 lab, checks = Lab(), Checks()
 port, flaky_port = free_port(), free_port()
-release = threading.Event()
+well_port, sick_port = free_port(), free_port()
+release, sick = threading.Event(), threading.Event()
 
 
 class Plain(http.server.BaseHTTPRequestHandler):
@@ -32,8 +33,9 @@ class Plain(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/slow":
             release.wait(30)
-        body = b"plain"
-        self.send_response(200)
+        at = self.server.server_port
+        body = {well_port: b"well", sick_port: b"sick"}.get(at, b"plain")
+        self.send_response(503 if self.path == "/healthz" and at == sick_port and sick.is_set() else 200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -54,13 +56,19 @@ def serve(at):
 
 
 serve(port)
+serve(well_port)
 UPSTREAMS = f"""  plain: {{ endpoints: ["127.0.0.1:{port}"] }}
   flaky:
     endpoints: ["127.0.0.1:{flaky_port}"]
-    guard: {{ breaker: {{ minimum_calls: 5, open_for: 500ms, open_jitter: 0%, half_open_calls: 1 }}, retries: {{ attempts: 1 }} }}"""
+    guard: {{ breaker: {{ minimum_calls: 5, open_for: 500ms, open_jitter: 0%, half_open_calls: 1 }}, retries: {{ attempts: 1 }} }}
+  checked:
+    endpoints: ["127.0.0.1:{well_port}", "127.0.0.1:{sick_port}"]
+    balance: round_robin
+    health_check: {{ path: /healthz, interval: 100ms, timeout: 500ms, unhealthy_after: 2, healthy_after: 2, jitter: 0% }}"""
 ROUTES = """  - { match: { path: /degraded }, to: flaky, fallback: { answer: { status: 200, body: "later" } } }
   - { match: { path: /elsewhere }, to: flaky, fallback: { on: [open], to: plain } }
   - { match: { path: /flaky }, to: flaky }
+  - { match: { path: /checked }, to: checked }
   - { match: { path: /* }, to: plain }"""
 
 
@@ -106,7 +114,8 @@ def breaker_lines():
         return [(line["path"], line["status"], line["reason"], line["upstream"]) for line in lines
                 if line["path"] in ("/degraded", "/elsewhere")]
 
-    checks.that(until(lambda: logged() == [("/degraded", 200, "breaker.open", "flaky"), ("/elsewhere", 200, "breaker.open", "plain")]),
+    # Two threads write the log, so that its lines may have changed places.
+    checks.that(until(lambda: sorted(logged()) == [("/degraded", 200, "breaker.open", "flaky"), ("/elsewhere", 200, "breaker.open", "plain")]),
                 f"the log of degraded answers: {logged()}")
     status, body, fields = get("/flaky")
     record = json.load(urllib.request.urlopen(f"http://127.0.0.1:{lab.admin}/explain/{fields['x-request-id']}", timeout=5))
@@ -146,6 +155,45 @@ def by_hand():
     checks.that(get("/x")[0] == 503, "a reload lifts what was forced")
     checks.that(change("state=automatic&reason=done") == 200 and get("/x")[0] == 200, "lifting it")
     checks.that("forced by hand upstream=plain state=forced_open" in lab.said(), "the log of what was forced")
+
+
+def health_checks():
+    """An endpoint that fails its check gets no traffic, over a reload too, and gets it again once it is well; nobody else notices."""
+    endpoint = f'127.0.0.1:{sick_port}'
+    series = f'holdfast_endpoint_available{{upstream="checked",endpoint="{endpoint}"}}'
+
+    def is_available(wanted):
+        checks.that(until(lambda: lab.metrics().get(series) == wanted, 3), f"{series} does not become {wanted}: {lab.metrics().get(series)}")
+
+    def answers():
+        got = [get("/checked")[:2] for _ in range(20)]
+        checks.that(all(status == 200 for status, body in got), f"{got}")
+        return {body for status, body in got}
+
+    server = serve(sick_port)
+    is_available(1)
+    checks.that(until(lambda: answers() == {b"well", b"sick"}, 3), "both endpoints serve at first")
+    sick.set()
+    is_available(0)
+    checks.that(answers() == {b"well"}, "an endpoint that fails its check gets requests")
+    checks.that("reloaded" in hang_up() and answers() == {b"well"}, "a reload forgets what checks have found")
+    sick.clear()
+    is_available(1)
+    checks.that(answers() == {b"well", b"sick"}, "an endpoint that is well again gets no requests")
+    server.shutdown()
+    server.server_close()
+    is_available(0)
+    checks.that(answers() == {b"well"}, "an endpoint that has gone")
+
+    def logged():
+        said = [line for line in lab.said().splitlines() if " health " in line and f"endpoint={endpoint} " in line][-3:]
+        return len(said) == 3 and all(re.search(wanted, line) for wanted, line in zip((
+            r' warning health endpoint is out upstream=checked .* reason=status.failure detail="status 503"$',
+            r' info health endpoint is back upstream=checked .* detail="status 200"$',
+            r" warning health endpoint is out upstream=checked .* reason=connect.refused detail="), said))
+
+    checks.that(until(logged, 3), f"the log of checks: {lab.said()[-1500:]}")
+    checks.that(lab.metrics()[f'holdfast_health_checks_total{{upstream="checked",endpoint="{endpoint}",result="failed"}}'] >= 4, "failed checks")
 
 
 def nghttp_checks():
@@ -271,6 +319,7 @@ lab.start(UPSTREAMS, ROUTES, top="admin_token: token")
 wait_for(lab.clear)
 breaker_lines()
 by_hand()
+health_checks()
 nghttp_checks()
 reloads()
 starts_that_cannot_be()
