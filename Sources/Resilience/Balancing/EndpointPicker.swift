@@ -16,8 +16,16 @@ public final class EndpointPicker: Sendable {
     public let panicThreshold: Share
     /// One an endpoint, 1 to 1,000,000; `nil` where all are alike.
     @usableFromInline let weights: [Int]?
+    /// Well by the checks and not ejected: what a pick looks at.
     private let flags: AvailabilityFlags
+    private let reasons: GuardLock<Reasons>
     private let cursor = Atomic<UInt64>(0)
+
+    /// Why an endpoint is out. Apart, because what ends the one does not end the other.
+    private struct Reasons: Sendable {
+        var isUnwell: [Bool]
+        var isEjected: [Bool]
+    }
 
     /// - Parameter weights: each endpoint's share of the requests relative to the others; those below 1 count as 1, missing ones too.
     public init(
@@ -28,10 +36,30 @@ public final class EndpointPicker: Sendable {
         let each = (0..<self.count).map { $0 < weights.count ? min(max(weights[$0], 1), 1_000_000) : 1 }
         self.weights = each.allSatisfy { $0 == each[0] } ? nil : each
         self.panicThreshold = panicThreshold
-        flags = AvailabilityFlags(count: max(0, count))
+        flags = AvailabilityFlags(count: self.count)
+        let none = Array(repeating: false, count: self.count)
+        reasons = GuardLock(Reasons(isUnwell: none, isEjected: none))
     }
 
-    public func setAvailable(_ isAvailable: Bool, _ index: Int) { flags.set(index, isAvailable) }
+    /// What active checks or an operator say of an endpoint. One that is ejected stays out.
+    public func setAvailable(_ isAvailable: Bool, _ index: Int) {
+        reasons.withLock { reasons in
+            reasons.isUnwell[index] = !isAvailable
+            flags.set(index, isAvailable && !reasons.isEjected[index])
+        }
+    }
+
+    /// What an ``OutlierDetector`` says of it. A good check does not end an ejection, nor its end a bad check.
+    public func setEjected(_ isEjected: Bool, _ index: Int) {
+        reasons.withLock { reasons in
+            reasons.isEjected[index] = isEjected
+            flags.set(index, !isEjected && !reasons.isUnwell[index])
+        }
+    }
+
+    public func isEjected(_ index: Int) -> Bool { reasons.withLock { $0.isEjected[index] } }
+
+    /// Well by the checks and not ejected.
     public func isAvailable(_ index: Int) -> Bool { flags[index] }
     public var availableCount: Int { flags.availableCount }
 
