@@ -152,7 +152,7 @@ public final class GatewayServer {
         fresh.applyGuardSettings(now: run(on: gateways[0]) { $0.reactor.now })
         explanations.setCapacity(fresh.explain?.keep ?? 0)
         replay.setLimit(fresh.replayLimit)
-        retireMetrics(of: old, now: fresh)
+        GuardMetrics.retire(old.upstreams, now: fresh.upstreams, in: registry)
         snapshot = fresh
         configuration = next
         ticketKeys.setInterval(GatewayServer.ticketInterval(next))
@@ -237,20 +237,6 @@ public final class GatewayServer {
                 labels: [("scope", scope)], read: read)
         }
         registerGuards()
-    }
-
-    /// Series of upstreams and endpoints that a reload took away leave the scrape, which would else show them as they were for ever.
-    private func retireMetrics(of old: GatewaySnapshot, now fresh: GatewaySnapshot) {
-        for cluster in old.upstreams {
-            guard let next = fresh.upstreams.first(where: { $0.name == cluster.name }) else {
-                registry.retire(labels: [("upstream", cluster.name)])
-                continue
-            }
-            let labels = Set(next.endpoints.map(\.label))
-            for endpoint in cluster.endpoints where !labels.contains(endpoint.label) {
-                registry.retire(labels: [("upstream", cluster.name), ("endpoint", endpoint.label)])
-            }
-        }
     }
 
     private func registerGuards() {

@@ -33,6 +33,20 @@ enum GuardMetrics {
         }
         counter("holdfast_breaker_openings_total", "Times the breaker has opened.") { UInt64($0.transitions.opened) }
     }
+
+    /// Series of upstreams and endpoints that a reload took away leave the scrape, which would else show them as they were for ever.
+    static func retire(_ old: [UpstreamCluster], now fresh: [UpstreamCluster], in registry: MetricsRegistry) {
+        for cluster in old {
+            guard let next = fresh.first(where: { $0.name == cluster.name }) else {
+                registry.retire(labels: [("upstream", cluster.name)])
+                continue
+            }
+            let labels = Set(next.endpoints.map(\.label))
+            for endpoint in cluster.endpoints where !labels.contains(endpoint.label) {
+                registry.retire(labels: [("upstream", cluster.name), ("endpoint", endpoint.label)])
+            }
+        }
+    }
 }
 
 extension GuardSnapshot {

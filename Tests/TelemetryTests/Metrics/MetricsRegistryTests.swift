@@ -52,6 +52,20 @@ import Testing
         #expect(registry.takeRefusals() == [])
     }
 
+    /// Only what has all of the labels, so that an endpoint of one upstream is not taken for that of another.
+    @Test func retiringByMoreThanOneLabel() throws {
+        let registry = MetricsRegistry(shards: 1)
+        for (upstream, endpoint) in [("users", "a"), ("users", "b"), ("orders", "a")] {
+            registry.gauge("up", help: "", labels: [("upstream", upstream), ("endpoint", endpoint)], read: { 1 })
+        }
+        registry.counter("c_total", help: "", labels: [("upstream", "users")]).add(1, shard: 0)
+        registry.retire(labels: [("endpoint", "a"), ("upstream", "users")])
+        let left = try scrape(registry).samples.map(\.labels)
+        #expect(left.count == 3 && registry.seriesCount == 3)
+        #expect(!left.contains(["upstream": "users", "endpoint": "a"]) && left.contains(["upstream": "orders", "endpoint": "a"]))
+        #expect(left.contains(["upstream": "users"]), "what lacks one of the labels stays")
+    }
+
     @Test func whatAReloadRemovedLeavesTheScrapeAndComesBack() throws {
         let registry = MetricsRegistry(shards: 1, seriesLimit: 3)
         let old = registry.counter("c_total", help: "", labels: [("upstream", "users")])
