@@ -30,6 +30,8 @@ let package = Package(
     products: [
         .executable(name: "holdfast", targets: ["holdfast"]),
         .library(name: "Resilience", targets: ["Resilience"]),
+        // The guard for any Swift service; nothing inside Holdfast imports it.
+        .library(name: "ResilienceAsync", targets: ["ResilienceAsync"]),
         .library(name: "Gateway", targets: ["Gateway"]),
         // For benchmarks/ alone: a nested package sees products only.
         .library(name: "_HoldfastBenchmarks", targets: ["HoldfastBenchmarks"]),
@@ -46,6 +48,7 @@ let package = Package(
 
         module("Core", []),
         module("Resilience", ["Core", deque]),
+        module("ResilienceAsync", ["Resilience", "Core"]),
         module("TLS", ["Core", "COpenSSL"]),
         module("HTTP", ["Core", "CNGHTTP2"]),
         module("Reactor", ["Core", "CLinux", deque]),
@@ -70,6 +73,7 @@ let package = Package(
 
         tests("Core", ["Core"]),
         tests("Resilience", ["Resilience", "Core"]),
+        tests("ResilienceAsync", ["ResilienceAsync", "Resilience", "Core"]),
         tests("TLS", ["TLS", "Core", "COpenSSL"]),
         tests("HTTP", ["HTTP", "Core"]),
         tests("Reactor", ["Reactor", "Core"]),
