@@ -49,7 +49,7 @@ package final class UpstreamCluster: Sendable {
         guard health != nil, health == before.health else { return }
         for (index, endpoint) in endpoints.enumerated() {
             guard let old = before.endpoints.firstIndex(where: { $0.label == endpoint.label }) else { continue }
-            picker.setAvailable(before.picker.isAvailable(old), index)
+            picker.setAvailable(before.picker.isWell(old), index)
         }
     }
 

@@ -27,7 +27,7 @@ enum GuardMetrics {
         let picker = cluster.picker
         for (index, endpoint) in cluster.endpoints.enumerated() {
             registry.gauge(
-                "holdfast_endpoint_available", help: "Whether health checks let the endpoint have requests: 1 or 0.",
+                "holdfast_endpoint_available", help: "1, or 0 while the endpoint is kept out, as by its health checks.",
                 labels: [("upstream", cluster.name), ("endpoint", endpoint.label)]
             ) { picker.isAvailable(index) ? 1 : 0 }
         }

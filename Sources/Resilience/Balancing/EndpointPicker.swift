@@ -57,6 +57,8 @@ public final class EndpointPicker: Sendable {
         }
     }
 
+    /// What ``setAvailable(_:_:)`` said last.
+    public func isWell(_ index: Int) -> Bool { reasons.withLock { !$0.isUnwell[index] } }
     public func isEjected(_ index: Int) -> Bool { reasons.withLock { $0.isEjected[index] } }
 
     /// Well by the checks and not ejected.

@@ -44,7 +44,7 @@ final class EndpointCheck: TimerOwner, ClientConnectionOwner, ResponseHandler {
         // FNV-1a: the same in every process, so that a seed means the same draws everywhere.
         let key = name.utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
         // The picker knows what a check that was stopped for a moment, by a reload that failed, has found.
-        health = EndpointHealth(settings, key: key, isAvailable: cluster.picker.isAvailable(index))
+        health = EndpointHealth(settings, key: key, isAvailable: cluster.picker.isWell(index))
         timer.owner = self
         perform(health.start(now: now, draw: draw))
     }
@@ -131,8 +131,6 @@ final class EndpointCheck: TimerOwner, ClientConnectionOwner, ResponseHandler {
             let engine = cluster.tls.map { TLSEngine(client: $0, serverName: name, sessionKey: "check \(endpoint.label)") }
             var client = cluster.client
             client.maximumExchanges = 1  // the connection closes itself behind it
-            // To a port that is only connected to nothing is said; over TLS the upstream's protocol must still be agreed on.
-            if settings.probe == .tcp && engine == nil { client.wanted = .http1 }
             // The check's own timeout ends these two stages as well, so theirs must not come first.
             var timeouts = Connection.Settings()
             timeouts.connectTimeout = settings.timeout + .seconds(1)

@@ -417,6 +417,35 @@ import Testing
         over(lab, monitor)
     }
 
+    /// A verdict that comes while the new configuration is on its way is not lost.
+    @Test func aVerdictDuringAReloadHolds() throws {
+        let lab = try UpstreamLab(endpoints: 2, health: Self.settings())
+        let (monitor, _) = monitor(lab)
+        lab.upstreams[0].answer = Self.fails
+        lab.world.run(for: .seconds(2))
+        let next = lab.again(health: Self.settings())
+        #expect(next.picker.isAvailable(0))
+        lab.world.run(for: .seconds(2))
+        monitor.follow([next])
+        #expect(!next.picker.isAvailable(0) && next.picker.isAvailable(1))
+        over(lab, monitor)
+    }
+
+    /// An endpoint that requests have shown to be bad and checks to be well: each is known by itself, over a reload too.
+    @Test func anEjectionIsNoVerdict() throws {
+        let lab = try UpstreamLab(endpoints: 3, health: Self.settings())
+        lab.cluster.picker.setEjected(true, 1)
+        let (monitor, witness) = monitor(lab)
+        #expect(monitor.verdicts == [.unknown, .unknown, .unknown])
+        lab.world.run(for: .seconds(4))
+        #expect(monitor.verdicts == [.healthy, .healthy, .healthy] && witness.changes.isEmpty)
+        #expect(!lab.cluster.picker.isAvailable(1) && lab.cluster.picker.isEjected(1), "checks that pass clear nothing")
+        let next = lab.again(health: Self.settings())
+        monitor.follow([next])
+        #expect(next.picker.isWell(1))
+        over(lab, monitor)
+    }
+
     @Test func otherSettingsBeginAnewAndNoneStop() throws {
         let lab = try UpstreamLab(endpoints: 2, health: Self.settings())
         let (monitor, witness) = monitor(lab)
