@@ -19,7 +19,6 @@ extension EndpointPicker {
     ///   - key: a hash whose high bits are good, such as ``StableHash/key(_:)``.
     ///   - table: of the same endpoints in the same order.
     ///   - load: exchanges under way at an endpoint.
-    @inlinable
     public func pick(key: UInt64, table: MaglevTable, tried: TriedEndpoints, load: (Int) -> Int) -> Int? {
         if table.endpointCount != count { return nil }
         let all = ignoresAvailability
@@ -30,8 +29,7 @@ extension EndpointPicker {
     }
 
     /// The first endpoint on the key's way that is eligible and within the bound.
-    @inlinable
-    func bounded(key: UInt64, table: MaglevTable, all: Bool, tried: TriedEndpoints, load: (Int) -> Int) -> Int? {
+    private func bounded(key: UInt64, table: MaglevTable, all: Bool, tried: TriedEndpoints, load: (Int) -> Int) -> Int? {
         var total = 0
         var weight = 0
         for index in 0..<count where isEligible(index, all: all, tried: tried) {
@@ -61,14 +59,13 @@ extension EndpointPicker {
         return least  // loads moved under our eyes
     }
 
-    @usableFromInline var ignoresAvailability: Bool { availableCount == count || isPanicking }
-    @usableFromInline func walk(_ key: UInt64, _ n: Int, _ table: MaglevTable) -> Int { table.endpoint(n, for: key) ?? -1 }
+    private var ignoresAvailability: Bool { availableCount == count || isPanicking }
+    private func walk(_ key: UInt64, _ n: Int, _ table: MaglevTable) -> Int { table.endpoint(n, for: key) ?? -1 }
     /// No more than there can be, so that sums do not overflow.
-    @inlinable func clamped(_ load: Int) -> Int { min(max(0, load), 1 << 31) }
-    @inlinable func weightOf(_ index: Int) -> Int { weights.map { $0[index] } ?? 1 }
+    private func clamped(_ load: Int) -> Int { min(max(0, load), 1 << 31) }
+    private func weightOf(_ index: Int) -> Int { weights.map { $0[index] } ?? 1 }
 
-    @usableFromInline
-    func isEligible(_ index: Int, all: Bool, tried: TriedEndpoints) -> Bool {
-        index >= 0 && index < count && (all || isAvailable(index)) && !tried.contains(index)
+    private func isEligible(_ index: Int, all: Bool, tried: TriedEndpoints) -> Bool {
+        index >= 0 && index < count && (all || isAvailable(index)) && (tried.isEmpty || !tried.contains(index))
     }
 }
