@@ -441,6 +441,7 @@ import Testing
         #expect(monitor.verdicts == [.healthy, .healthy, .healthy] && witness.changes.isEmpty)
         #expect(!lab.cluster.picker.isAvailable(1) && lab.cluster.picker.isEjected(1), "checks that pass clear nothing")
         let next = lab.again(health: Self.settings())
+        #expect(next.picker.isWell(1), "nor does a reload make one of it")
         monitor.follow([next])
         #expect(next.picker.isWell(1))
         over(lab, monitor)
