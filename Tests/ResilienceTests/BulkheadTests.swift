@@ -250,6 +250,33 @@ import Testing
         #expect(told(&state) == [2], "first in, first out again")
     }
 
+    @Test func whoJoinsLongAfterACongestionHasHisWholeTime() {
+        var state = bulkhead(1, 10, congestion: .milliseconds(100))
+        #expect(state.take(now: .origin) == .granted)
+        join(&state, 1, at: 0)
+        state.expire(now: .milliseconds(100))
+        #expect(told(&state) == [-1_001] && state.isCongested)
+        // The queue is empty for ten seconds, in which nobody looks; the only permit is still out.
+        join(&state, 2, at: 10_000, until: 10_050)
+        #expect(state.nextExpiry == .milliseconds(10_050))
+        state.expire(now: .milliseconds(10_005))
+        #expect(told(&state) == [] && !state.isCongested)
+    }
+
+    @Test func whoWaitsWhenACongestionEndsIsNotRefusedByIt() {
+        var settings = settings(1, 10, congestion: .milliseconds(100))
+        settings.congestionTarget = .milliseconds(60)
+        var state = BulkheadState<Int>(settings)
+        #expect(state.take(now: .origin) == .granted)
+        join(&state, 1, at: 0)
+        state.expire(now: .milliseconds(100))
+        join(&state, 2, at: 150)
+        // It ended at 200, before the second one's 60 ms were over; the next one cannot begin before 300.
+        state.expire(now: .milliseconds(210))
+        #expect(told(&state) == [-1_001] && !state.isCongested)
+        #expect(state.nextExpiry == .milliseconds(300))
+    }
+
     @Test func K5_waitsOfTheServedAreShortUnderCongestion() {
         // Two and a half times the load that one permit of 10 ms can serve, for 20 s.
         var state = bulkhead(1, 1_000, congestion: .milliseconds(100))

@@ -91,7 +91,11 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
         case .full: return .full
         case .mustWait:
             see(now)
-            if waiters.count == 0 { nonEmptySince = clock }
+            if waiters.count == 0 {
+                // A congestion of before may have ended while nobody waited and nobody looked.
+                followCongestion()
+                nonEmptySince = clock
+            }
             earliestExpiry = min(earliestExpiry, expiry.nanoseconds)
             return .waiting(waiters.join(waiter, at: clock, expiry: expiry.nanoseconds))
         }
@@ -184,25 +188,32 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
         }
     }
 
-    /// Enters the congested mode, refuses who has waited too long in it, and leaves it, all as of `clock`.
+    /// Enters the congested mode, refuses who has waited too long in it, and leaves it, in the order of time until `clock`.
+    ///
+    /// The end is dated like the rest: whoever joins after a silence in which the mode ran out is not refused by it, although
+    /// nobody had looked in between.
     private mutating func followCongestion() {
-        if !isCongested {
-            guard waiters.count > 0, interval != .max, Self.sum(nonEmptySince, interval) <= clock else { return }
-            isCongested = true
-            congestedSince = nonEmptySince + interval
-            lastLongWait = congestedSince
-        }
-        while waiters.count > 0 {
-            let limit = congestionLimit(of: Int(waiters.oldest))
-            if limit > clock { break }
-            lastLongWait = max(lastLongWait, limit)
-            waiters.decide(
-                waiters.oldest, waiters.slots[Int(waiters.oldest)].expiry < limit ? .bulkheadQueueTimeout : .bulkheadCoDel)
-        }
-        noteIfEmpty()
-        if clock - lastLongWait >= interval {
-            isCongested = false
-            if waiters.count > 0 { nonEmptySince = clock }
+        if interval == .max { return }
+        while true {
+            if !isCongested {
+                guard waiters.count > 0, Self.sum(nonEmptySince, interval) <= clock else { return }
+                isCongested = true
+                congestedSince = nonEmptySince + interval
+                lastLongWait = congestedSince
+            }
+            let end = Self.sum(lastLongWait, interval)
+            let limit = waiters.count > 0 ? congestionLimit(of: Int(waiters.oldest)) : .max
+            if limit <= min(clock, end) {
+                lastLongWait = max(lastLongWait, limit)
+                let hasOwnLimit = waiters.slots[Int(waiters.oldest)].expiry < limit
+                waiters.decide(waiters.oldest, hasOwnLimit ? .bulkheadQueueTimeout : .bulkheadCoDel)
+                noteIfEmpty()
+            } else if end <= clock {
+                isCongested = false
+                if waiters.count > 0 { nonEmptySince = max(nonEmptySince, end) }
+            } else {
+                return
+            }
         }
     }
 
