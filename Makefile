@@ -6,6 +6,7 @@
 # make run     build it and start the demo: a local CA, three services, the gateway before them over TLS
 # make test    all tests: units and simulations, then the real binary end to end
 # make check   format lint, warnings as errors, import check, tests
+# make stress  the guard under 8 threads, 10^7 operations, and 10^6 interleavings of the bulkhead's seam; again with TSan
 # make fuzz    libFuzzer on the HTTP/1 parser (FUZZ_SECONDS=600)
 # make bench   micro-benchmarks, and the side-by-side run with HAProxy and nginx
 
@@ -22,7 +23,7 @@ IMPORTS := --explicit-target-dependency-import-check error
 APT := libssl-dev libnghttp2-dev pkg-config curl openssl hey nghttp2-client nghttp2-server python3-h2 python3-httpx python3-grpcio
 MISSING = $(shell for p in $(APT); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
 
-.PHONY: setup build run test unit e2e check lint format imports fuzz bench schema clean
+.PHONY: setup build run test unit e2e check lint format imports stress fuzz bench schema clean
 
 setup:
 	@missing="$(MISSING)"; if [ -n "$$missing" ]; then \
@@ -44,6 +45,8 @@ e2e: build
 
 test: build
 	Fuzz/run.sh 60
+	swift build $(RELEASE) --product resilience-stress
+	.build/release/resilience-stress --operations 100000 --interleavings 100000
 	HOLDFAST=$(abspath $(HOLDFAST)) swift test
 
 lint:
@@ -59,6 +62,14 @@ imports: setup
 	python3 Tests/imports.py
 
 check: lint imports test
+
+# A build folder of its own: the sanitizer's objects are of no use to others. A tenth of the operations, since it is slow.
+STRESS_TSAN := .build/stress-tsan
+stress: setup
+	swift build $(RELEASE) --product resilience-stress
+	.build/release/resilience-stress
+	swift build -c release --product resilience-stress --sanitize thread --scratch-path $(STRESS_TSAN)
+	TSAN_OPTIONS=halt_on_error=1 $(STRESS_TSAN)/release/resilience-stress --operations 1000000 --interleavings 10000
 
 fuzz: setup
 	Fuzz/run.sh $(FUZZ_SECONDS)

@@ -32,6 +32,8 @@ let package = Package(
         .library(name: "Resilience", targets: ["Resilience"]),
         // The guard for any Swift service; nothing inside Holdfast imports it.
         .library(name: "ResilienceAsync", targets: ["ResilienceAsync"]),
+        // The guard on real threads and its seam against a model; depends on Resilience alone, so that it builds quickly.
+        .executable(name: "resilience-stress", targets: ["ResilienceStress"]),
         .library(name: "Gateway", targets: ["Gateway"]),
         // For benchmarks/ alone: a nested package sees products only.
         .library(name: "_HoldfastBenchmarks", targets: ["HoldfastBenchmarks"]),
@@ -49,6 +51,7 @@ let package = Package(
         module("Core", []),
         module("Resilience", ["Core", deque]),
         module("ResilienceAsync", ["Resilience", "Core"]),
+        .executableTarget(name: "ResilienceStress", dependencies: ["Core", "Resilience"], swiftSettings: strict),
         module("TLS", ["Core", "COpenSSL"]),
         module("HTTP", ["Core", "CNGHTTP2"]),
         module("Reactor", ["Core", "CLinux", deque]),
@@ -74,6 +77,7 @@ let package = Package(
         tests("Core", ["Core"]),
         tests("Resilience", ["Resilience", "Core"]),
         tests("ResilienceAsync", ["ResilienceAsync", "Resilience", "Core"]),
+        tests("ResilienceStress", ["ResilienceStress", "Resilience"]),
         tests("TLS", ["TLS", "Core", "COpenSSL"]),
         tests("HTTP", ["HTTP", "Core"]),
         tests("Reactor", ["Reactor", "Core"]),

@@ -14,11 +14,11 @@ TOOLCHAIN = {"Glibc", "Swift", "Synchronization", "Foundation", "Testing", "_Con
 def declared():
     text = (ROOT / "Package.swift").read_text()
     graph = {}
-    for name, body in re.findall(r'(?:module|tests)\(\s*"(\w+)",\s*\[(.*?)\]', text, re.S):
-        key = name if (ROOT / "Sources" / name).is_dir() and name not in graph else f"{name}Tests"
+    for kind, name, body in re.findall(r'(module|tests)\(\s*"(\w+)",\s*\[(.*?)\]', text, re.S):
+        key = name if kind == "module" else f"{name}Tests"
         graph[key] = {PRODUCTS.get(d, d) for d in re.findall(r"\w+", body.replace('"', ""))}
-    body = re.search(r'executableTarget\(\s*name: "holdfast",\s*dependencies: \[(.*?)\]', text, re.S).group(1)
-    graph["holdfast"] = {PRODUCTS.get(d, d) for d in re.findall(r"\w+", body.replace('"', ""))}
+    for name, body in re.findall(r'executableTarget\(\s*name: "(\w+)",\s*dependencies: \[(.*?)\]', text, re.S):
+        graph[name] = {PRODUCTS.get(d, d) for d in re.findall(r"\w+", body.replace('"', ""))}
     return graph
 
 
