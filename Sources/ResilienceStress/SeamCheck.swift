@@ -70,6 +70,8 @@ struct SeamCheck {
     private var model: ReferenceBulkhead
     private var callers: [Caller] = []
     private var now: Int64 = 0
+    /// Tickets of waits that are over, whose slots others use now.
+    private var spent: [WaitTicket] = []
     /// `nil`: nobody wants to read it.
     private let trace: Trace?
 
@@ -123,6 +125,11 @@ struct SeamCheck {
     // MARK: Moves
 
     private mutating func step(_ index: Int, _ report: inout Report) throws(Violation) {
+        if !spent.isEmpty && random.chance(10) {
+            let ticket = spent[random.below(spent.count)]
+            note("cancel once more \(ticket)")
+            if state.cancel(ticket) != nil { throw Violation("K2", "a spent ticket took somebody else's place away") }
+        }
         switch callers[index].phase {
         case .idle:
             guard callers[index].roundsLeft > 0 else { return }
@@ -164,7 +171,7 @@ struct SeamCheck {
             if isCancelled != model.cancel(index) { throw Violation("K2", "cancel gave \(isCancelled), the model the contrary") }
             callers[index].phase = isCancelled ? .idle : .gaveUp
             if isCancelled { report.cancellations += 1 } else { report.lateCancellations += 1 }
-            if state.cancel(ticket) != nil { throw Violation("K2", "one ticket was cancelled twice") }
+            if isCancelled { spent.append(ticket) }
         case .holding:
             note("\(index) release")
             state.release(now: instant)
@@ -186,7 +193,7 @@ struct SeamCheck {
         else { throw Violation("K5", "waiter \(index) was told \(delivery.refusal?.rawValue ?? "granted"), the model differs") }
         let phase = callers[index].phase
         guard phase == .waiting || phase == .gaveUp else { throw Violation("K2", "double grant: \(index) was told twice") }
-        callers[index].ticket = nil
+        if let ticket = callers[index].ticket.take() { spent.append(ticket) }
         callers[index].phase = .idle
         if delivery.refusal != nil {
             report.refusals += 1

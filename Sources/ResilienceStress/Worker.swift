@@ -222,8 +222,8 @@ struct Worker {
     // MARK: Standstill
 
     mutating func standStill() {
-        // Everybody takes up to two permits and then stands in the queue, if there is room.
-        for _ in 0..<2 {
+        // Everybody takes up to two permits, or stands in the queue for them, if there is room.
+        for _ in 0..<random.below(3) {
             request += 1
             switch guardian.admit(now: instant, request: request, isFirstAttempt: true) {
             case .admitted(let permit):
@@ -233,8 +233,12 @@ struct Worker {
             case .mustWait: joinAndStay()
             }
         }
-        // One of them lets go while others join, so that grants cross with waits.
-        if index % 2 == 0, let permit = held.popLast() { permit.permit = nil }
+        world.barrier.meet()
+        // Then some let go and nobody joins any more: a wake-up that is lost now stays lost.
+        while let permit = held.last, random.chance(60) {
+            permit.permit = nil
+            held.removeLast()
+        }
         world.barrier.meet()
         // Whoever was granted meanwhile keeps it; all tellings are over, since all threads have returned.
         world.held.wrappingAdd(held.count + waiters.count { $0.waiter.holdsPermit }, ordering: .relaxed)
