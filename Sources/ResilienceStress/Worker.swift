@@ -97,6 +97,8 @@ struct Worker {
         switch guardian.admit(now: instant, request: request, isFirstAttempt: isFirst) {
         case .admitted(let permit): work(permit, isFirst: isFirst)
         case .refused(let refusal):
+            // A thread that had no processor for a while comes from the past; it must not spend its turn there.
+            if refusal.reason == .breakerOpen { now += (refusal.retryAfterNanoseconds ?? 0) / 8 }
             if refusal.reason == .breakerHalfOpen || (refusal.reason == .breakerOpen && random.chance(5)) {
                 let snapshot = guardian.snapshot()
                 watched = snapshot.breaker == .closed ? nil : snapshot
@@ -116,7 +118,7 @@ struct Worker {
             guardian.depositFirst(now: instant)
         }
         permit.requestSent(now: instant)
-        if random.chance(2) { sched_yield() }
+        if random.chance(5) { sched_yield() }
         now += 500
         let fails = random.chance(failurePercent)
         let outcome = fails ? Outcome(.failure, reason: .statusFailure, processed: .yes) : .success
@@ -222,8 +224,10 @@ struct Worker {
     // MARK: Standstill
 
     mutating func standStill() {
+        // Closed, or there would be nobody to stand still.
+        world.barrier.meet { guardian.reset(now: instant) }
         // Everybody takes up to two permits, or stands in the queue for them, if there is room.
-        for _ in 0..<random.below(3) {
+        for _ in 0..<random.below(4) {
             request += 1
             switch guardian.admit(now: instant, request: request, isFirstAttempt: true) {
             case .admitted(let permit):
