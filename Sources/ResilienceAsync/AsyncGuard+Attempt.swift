@@ -3,6 +3,7 @@
 
 import Core
 import Resilience
+import Synchronization
 
 /// One attempt: in through breaker and bulkhead, and against the clock.
 extension AsyncGuard {
@@ -89,10 +90,13 @@ extension AsyncGuard {
         var permit = permit
         permit.requestSent(now: timeline.now)
         let ended: Ended<Value> = await withTaskGroup(of: Event<Value>.self) { group in
-            group.addTask {
+            // It begins here and now, on the caller's thread; one that comes to its end without waiting needs no timer.
+            let isOver = Flag()
+            group.addImmediateTask {
+                defer { isOver.raise() }
                 do { return .finished(.success(try await operation(attempt))) } catch { return .finished(.failure(error)) }
             }
-            if limit.until != .never {
+            if limit.until != .never && !isOver.isRaised {
                 group.addTask {
                     do { try await timeline.sleep(until: limit.until) } catch { return .timerEnded }
                     return .timeIsUp
@@ -128,4 +132,11 @@ extension AsyncGuard {
         }
         return ended
     }
+}
+
+/// Something that happens once.
+private final class Flag: Sendable {
+    private let word = Atomic<Bool>(false)
+    func raise() { word.store(true, ordering: .releasing) }
+    var isRaised: Bool { word.load(ordering: .acquiring) }
 }

@@ -48,7 +48,7 @@ public final class AsyncGuard<TimeSource: Clock>: Sendable where TimeSource.Dura
 
     /// Runs `operation` under the guard, once or, where that is safe, more often.
     ///
-    /// Each attempt runs in a child task, which is cancelled when its time is up. The breaker learns of that at once; the
+    /// Each attempt runs in a child task that begins at once, and is cancelled when its time is up. The breaker learns of that at once; the
     /// permit is held until the operation has returned, so an operation should heed its cancellation.
     ///
     /// - Parameters:
