@@ -53,9 +53,9 @@ struct Options: Equatable {
                     seed = value
                     continue
                 }
-                let greatest = word == "--threads" ? 64 : 1_000_000_000_000
-                guard let number = Int(exactly: value), number <= greatest, word != "--threads" || number > 0 else {
-                    throw Complaint(text: "\(word) \(text) is out of range (at most \(greatest))")
+                let range = word == "--threads" ? 1...64 : 0...1_000_000_000_000
+                guard let number = Int(exactly: value), range.contains(number) else {
+                    throw Complaint(text: "\(word) \(text) is out of range (\(range.lowerBound) to \(range.upperBound))")
                 }
                 switch word {
                 case "--threads": threads = number

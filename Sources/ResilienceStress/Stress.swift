@@ -19,9 +19,8 @@ enum Stress {
             let threads = try GuardStress.run(options)
             if options.operations > 0 { print(threads) }
             if options.operations > 0 {
-                let rates = [2, options.threads].map { threads in
-                    let rate = PlainRate.perSecond(threads: threads, operations: options.operations / 5)
-                    return "\(PlainRate.inWords(rate)) a second with \(threads) threads"
+                let rates = PlainRate.best(of: 3, threads: [2, options.threads], operations: options.operations / 20).map {
+                    "\(PlainRate.inWords($0.rate)) a second with \($0.threads) threads"
                 }
                 print("plain attempts: \(rates[0]), \(rates[1])")
             }
