@@ -140,24 +140,39 @@ struct Loop {
         }
     }
 
+    /// The same without limits of time, since these examples run by the real clock on a machine that may be busy.
+    private static func patient(_ settings: GuardSettings = GuardSettings()) -> GuardSettings {
+        var settings = settings
+        settings.timeouts.total = nil
+        settings.timeouts.perTry = nil
+        settings.breaker.slowCall = nil
+        return settings
+    }
+
+    private func inventory(failures: Int) -> Inventory {
+        let inventory = Inventory(client: FlakyClient(failures: failures))
+        inventory.upstream.apply(Self.patient())
+        return inventory
+    }
+
     @Test func theInventoryIsTriedAgain() async throws {
-        let inventory = Inventory(client: FlakyClient(failures: 1))
+        let inventory = inventory(failures: 1)
         #expect(try await inventory.stock(of: "rope") == 7)
         #expect(inventory.upstream.snapshot().retriesGranted == 1)
     }
 
     @Test func theShopGuessesWhenNothingWasAsked() async throws {
-        let shop = Shop(inventory: Inventory(client: FlakyClient(failures: 0)), lastKnown: ["rope": 3])
+        let shop = Shop(inventory: inventory(failures: 0), lastKnown: ["rope": 3])
         #expect(try await shop.stockOrGuess("rope") == 7)
         shop.inventory.upstream.force(.forcedOpen)
         #expect(try await shop.stockOrGuess("rope") == 3)
         #expect(shop.lines.all == ["not asked: breaker.forced, again in 0.0 seconds"])
-        watch(shop.inventory.upstream, settings: GuardSettings())
+        watch(shop.inventory.upstream, settings: Self.patient())
         #expect(try await shop.stockOrGuess("rope") == 7)
     }
 
     @Test func pagesAreClassified() async throws {
-        var settings = GuardSettings()
+        var settings = Self.patient()
         settings.retries.backoffBase = .zero
         settings.retries.attempts = 3
         let site = Site([.success(Page(status: 503)), .failure(Site.NotConnected()), .success(Page(status: 200))])
