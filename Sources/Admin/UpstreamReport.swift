@@ -73,6 +73,10 @@ struct UpstreamReport {
             text(endpoint.label, &body)
             body.append(",\"available\":")
             body.append(cluster.picker.isAvailable(i) ? "true" : "false")
+            body.append(",\"well\":")
+            body.append(cluster.picker.isWell(i) ? "true" : "false")
+            body.append(",\"ejected\":")
+            body.append(cluster.picker.isEjected(i) ? "true" : "false")
             number("under_way", UInt64(max(0, endpoint.exchangesUnderWay)), &body)
             body.append("}")
         }

@@ -166,4 +166,8 @@ public enum BalancingPolicy: String, CaseIterable, Sendable {
     case roundRobin = "round_robin"
     /// Two endpoints drawn at random, the one with fewer exchanges under way.
     case leastRequest = "least_request"
+    /// Two endpoints drawn at random, the one with the lower product of latency and exchanges under way (``PeakEWMA``).
+    case peakEWMA = "peak_ewma"
+    /// Requests of one key to one endpoint (``MaglevTable``); a request without a key goes as with `leastRequest`.
+    case hash
 }

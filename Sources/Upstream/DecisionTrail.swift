@@ -10,7 +10,12 @@ import Resilience
 /// taken for every step only where somebody will read them, and else where a step is unusual.
 package struct DecisionTrail: Sendable {
     package enum Step: UInt8, Sendable {
-        case admitted, queued, granted, refused, failed, answered
+        case admitted
+        /// Sent to an ejected endpoint, to see whether it is well again.
+        case probing
+        /// Sent though the endpoint is out, since too few are available (`lb.panic`).
+        case panicking
+        case queued, granted, refused, failed, answered
         case retry
         /// No further attempt, and why.
         case final
@@ -21,6 +26,8 @@ package struct DecisionTrail: Sendable {
         package var word: StaticString {
             switch self {
             case .admitted: "admitted"
+            case .probing: "probing"
+            case .panicking: "lb.panic"
             case .queued: "queued"
             case .granted: "granted"
             case .refused: "refused"

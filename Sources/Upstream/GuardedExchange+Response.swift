@@ -207,6 +207,11 @@ extension GuardedExchange: ResponseHandler {
         leaveClientWait(now: reactor.now)
         if outcome.processed != .no { mayBeProcessed = true }
         endpoint?.exchangeEnded()
+        if let choice = choice.take() {
+            // To the head if one came, else to the failure.
+            let latency = timings.firstByte > 0 ? timings.firstByte : reactor.now.nanoseconds(since: attemptStartedAt)
+            pools?.cluster.balancer.report(choice, outcome, latencyNanoseconds: latency, now: reactor.now)
+        }
         if let permit = permit.take() { permit.report(outcome, now: reactor.now) }
         if let token = retryToken.take() { token.finished(now: reactor.now) }
         perTryDeadline = .never
@@ -270,6 +275,7 @@ extension GuardedExchange: ResponseHandler {
         dropKept()
         pools = next.pools
         lastCluster = next.pools.cluster
+        balancingKey = next.pools.cluster.balancingKey?.hash(of: head, clientAddress: clientAddress)
         limits = next.limits
         attempts = 0
         freeAttempts = 0

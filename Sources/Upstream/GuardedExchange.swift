@@ -63,6 +63,11 @@ package final class GuardedExchange {
     var exchange: ClientExchange?
     var endpoint: Endpoint?
     var endpointIndex = -1
+    /// What the balancer waits to hear of.
+    var choice: EndpointBalancer.Choice?
+    /// By which a balancer of policy `hash` chooses.
+    var balancingKey: UInt64?
+    private(set) var clientAddress: UInt128?
     var isReusedConnection = false
     var requestSentWhole = false
     /// The host as the client asked for it.
@@ -127,9 +132,12 @@ package final class GuardedExchange {
     // MARK: The request
 
     /// Begins. `key` identifies the request in draws; `head` is ready to be sent and stays untouched until the end.
+    ///
+    /// - Parameter clientAddress: an endpoint may be chosen by it.
     package func start(
         _ head: RequestHead, hasBody: Bool, key: UInt64, isIdempotent: Bool, limits: AttemptLimits,
-        terms: CallerTerms = CallerTerms(), detail: DecisionTrail.Detail = .steps, over pools: UpstreamPools
+        terms: CallerTerms = CallerTerms(), clientAddress: UInt128? = nil, detail: DecisionTrail.Detail = .steps,
+        over pools: UpstreamPools
     ) {
         self.pools = pools
         lastCluster = pools.cluster
@@ -137,6 +145,8 @@ package final class GuardedExchange {
         clientAuthority = head.authority
         self.key = key
         self.isIdempotent = isIdempotent
+        self.clientAddress = clientAddress
+        balancingKey = pools.cluster.balancingKey?.hash(of: head, clientAddress: clientAddress)
         self.hasBody = hasBody
         bodyEnded = !hasBody
         keepsForReplay = hasBody
@@ -323,7 +333,7 @@ package final class GuardedExchange {
     func dispatch() {
         guard let pools else { return }
         let now = reactor.now
-        guard let index = pickEndpoint(pools) else {
+        guard let choice = chooseEndpoint(pools) else {
             endAttempt(Outcome(.local, reason: .loadBalancerNoHealthy, processed: .no), cancelling: false)
             fail(.loadBalancerNoHealthy, detail: "no endpoint to send to")
             return
@@ -332,14 +342,17 @@ package final class GuardedExchange {
         if attempts == 0 && !terms.isRepeat { pools.cluster.guardian.depositFirst(now: now) }
         attempts += 1
         retryToken?.sent()
+        let index = choice.endpoint
+        self.choice = choice
         tried.insert(index)
         endpointIndex = index
         let endpoint = pools.cluster.endpoints[index]
         self.endpoint = endpoint
-        note(.admitted)
+        note(choice.isProbe ? .probing : choice.isPanic ? .panicking : .admitted)
         endpoint.exchangeBegan()
         bodyDelivered = 0
         requestSentWhole = false
+        timings.firstByte = 0
         phase = .leasing
         attemptStartedAt = now
         perTryDeadline = now.advanced(byNanoseconds: limits.perTry)
@@ -349,11 +362,17 @@ package final class GuardedExchange {
 
     var attemptStartedAt = Instant.origin
 
-    func pickEndpoint(_ pools: UpstreamPools) -> Int? {
+    private func chooseEndpoint(_ pools: UpstreamPools) -> EndpointBalancer.Choice? {
         let cluster = pools.cluster
-        return cluster.picker.pick(
-            request: key, attempt: attempts, draw: reactor.draw, tried: tried,
-            load: { cluster.endpoints[$0].exchangesUnderWay })
+        return cluster.balancer.choose(
+            request: key, attempt: attempts, draw: reactor.draw, tried: tried, key: balancingKey, now: reactor.now,
+            mayProbe: { self.mayProbe(cluster) }, load: { cluster.endpoints[$0].exchangesUnderWay })
+    }
+
+    /// An ejected endpoint is tried with a request that loses nothing by it, and not while the breaker is about to judge by few.
+    private func mayProbe(_ cluster: UpstreamCluster) -> Bool {
+        attempts == 0 && !terms.isRepeat && canReplay && (isIdempotent || head?.method.isIdempotent ?? false)
+            && cluster.guardian.isClosed(now: reactor.now)
     }
 
     func deliverRequest() {

@@ -17,7 +17,9 @@ package final class UpstreamCluster: Sendable {
     package let settings: GuardSettings
     /// The limits of time of requests whose route has none of its own.
     package let limits: AttemptLimits
-    package let picker: EndpointPicker
+    package let balancer: EndpointBalancer
+    /// With the policy `hash`.
+    package let balancingKey: BalancingKey?
     package let pool: PoolSettings
     package let client: ClientConnection.Settings
     package let connectOptions: ConnectOptions
@@ -42,20 +44,13 @@ package final class UpstreamCluster: Sendable {
     }
 
     package var guardian: Guard { bulkhead.guardian }
+    package var picker: EndpointPicker { balancer.picker }
 
-    /// What was known before a reload of the endpoints that remain, if they are checked as before: so that no reactor that goes by the new
-    /// configuration first sends requests to an endpoint that is out.
-    package func inheritAvailability(of before: UpstreamCluster) {
-        guard health != nil, health == before.health else { return }
-        for (index, endpoint) in endpoints.enumerated() {
-            guard let old = before.endpoints.firstIndex(where: { $0.label == endpoint.label }) else { continue }
-            picker.setAvailable(before.picker.isWell(old), index)
-        }
-    }
-
+    /// - Parameter balancer: of these endpoints, by their labels, in their order.
     package init(
-        name: String, endpoints: [Endpoint], guardian: Guard, settings: GuardSettings, balancing: BalancingPolicy,
-        pool: PoolSettings, client: ClientConnection.Settings, connectOptions: ConnectOptions, tls: ClientTLSContext?,
+        name: String, endpoints: [Endpoint], guardian: Guard, settings: GuardSettings, balancer: EndpointBalancer,
+        balancingKey: BalancingKey? = nil, pool: PoolSettings, client: ClientConnection.Settings, connectOptions: ConnectOptions,
+        tls: ClientTLSContext?,
         serverName: String, hostField: HostField, attemptFields: Bool = true, health: HealthSettings? = nil, identity: String
     ) {
         self.name = name
@@ -63,7 +58,8 @@ package final class UpstreamCluster: Sendable {
         bulkhead = Bulkhead(guardian)
         self.settings = settings
         limits = AttemptLimits(settings.timeouts, queueTimeout: settings.bulkhead.queueTimeout)
-        picker = EndpointPicker(balancing, count: endpoints.count, weights: endpoints.map(\.weight))
+        self.balancer = balancer
+        self.balancingKey = balancingKey
         self.pool = pool
         self.client = client
         self.connectOptions = connectOptions

@@ -207,6 +207,28 @@ struct ComplaintTests {
             "x.yaml:5:59: upstreams.a.tls.server_name: \"a b\" is no host name; expected a host name such as users.internal",
             "no host name"),
         Row(
+            "balance: fastest",
+            "x.yaml:5:48: upstreams.a.balance: \"fastest\" is not known; expected one of round_robin, least_request, peak_ewma, hash",
+            "a policy that there is not"),
+        Row(
+            "hash_key: path", "x.yaml:5:49: upstreams.a: hash_key needs balance: hash", "a key that nothing goes by"),
+        Row(
+            "balance: hash, hash_key: \"header:a b\"",
+            "x.yaml:5:64: upstreams.a.hash_key: \"header:a b\" is no key; expected client_address, path, header:NAME or cookie:NAME",
+            "no field name"),
+        Row(
+            "slow_start: 10",
+            "x.yaml:5:51: upstreams.a.slow_start: \"10\" has no unit; expected a duration such as 250ms, 5s or 1m, from 100ms to 1h",
+            "a bare window without unit"),
+        Row(
+            "slow_start: { aggression: 0, floor: 0% }",
+            "x.yaml:5:65: upstreams.a.slow_start.aggression: \"0\" is out of range; expected a number from 0.1 to 10\nx.yaml:5:75: upstreams.a.slow_start.floor: \"0%\" is out of range; expected a share such as 20%, from 0.01% to 100%",
+            "a curve that never begins"),
+        Row(
+            "outlier_detection: { latency_factor: 1e3, minimum_hosts: 1, max_ejected: 101% }",
+            "x.yaml:5:76: upstreams.a.outlier_detection.latency_factor: \"1e3\" is no number; expected a number from 1.1 to 1000\nx.yaml:5:96: upstreams.a.outlier_detection.minimum_hosts: \"1\" is out of range; expected an integer from 2 to 1000\nx.yaml:5:112: upstreams.a.outlier_detection.max_ejected: \"101%\" is out of range; expected a share such as 20%, from 0% to 100%",
+            "bounds of the detectors"),
+        Row(
             "health_check: { type: tcp }",
             "x.yaml:5:55: upstreams.a.health_check: unknown key \"type\"; known are kind, path, statuses, host, interval, timeout, unhealthy_after, healthy_after, jitter",
             "a key of a check that there is not"),

@@ -65,6 +65,8 @@ struct EdgeModelTests {
         check.statuses = [200...299]
         check.host = "users.internal"
         users.healthCheck = check
+        users.balance = .hash
+        users.hashKey = .header("x-user")
         users.guardSettings.breaker.halfOpenWait = .seconds(10)
         users.guardSettings.retries.retryOn = [.reason("connect"), .reason("tls"), .reason("reset.before_headers"), .status(503)]
         users.guardSettings.bulkhead.queue = 128

@@ -38,6 +38,7 @@ struct SeededRandom: RandomNumberGenerator {
 
 extension Instant {
     static func milliseconds(_ n: Int64) -> Instant { Instant(nanoseconds: n * 1_000_000) }
+    static func seconds(_ n: Int64) -> Instant { milliseconds(n * 1_000) }
 }
 
 let failure = Outcome(.failure, reason: .statusFailure, processed: .yes)

@@ -19,7 +19,8 @@ import Testing
         // The second endpoint is another upstream's.
         let cluster = UpstreamCluster(
             name: "other", endpoints: [lab.cluster.endpoints[1]], guardian: Guard(draw: lab.world.draw), settings: GuardSettings(),
-            balancing: .roundRobin, pool: PoolSettings(), client: ClientConnection.Settings(), connectOptions: ConnectOptions(),
+            balancer: EndpointBalancer(names: [lab.cluster.endpoints[1].label], draw: lab.world.draw, now: .origin),
+            pool: PoolSettings(), client: ClientConnection.Settings(), connectOptions: ConnectOptions(),
             tls: nil, serverName: "", hostField: .upstream, identity: "other")
         lab.cluster.picker.setAvailable(false, 1)
         lab.upstreams[1].answer = { peer, _ in peer.say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother") }

@@ -19,7 +19,7 @@ import Testing
         var random = Draws(seed: seed)
         let lab = try UpstreamLab(
             seed: seed, endpoints: 3, missing: seed % 3 == 0 ? 1 : 0,
-            balancing: seed % 2 == 0 ? .leastRequest : .roundRobin
+            balancing: .lab(seed % 2 == 0 ? .leastRequest : .roundRobin)
         ) {
             $0.retries.attempts = 1 + Int(seed % 4)
             $0.retries.budget.minimumPerSecondThousandths = 20_000

@@ -174,7 +174,8 @@ final class UpstreamLab {
     /// `missing` endpoints are addresses on which nobody listens.
     init(
         seed: UInt64 = 1, endpoints: Int = 1, missing: Int = 0, wanted: UpstreamProtocol = .http1, maximumExchanges: UInt64 = .max,
-        tls: ClientTLSContext? = nil, pool: PoolSettings = PoolSettings(), balancing: BalancingPolicy = .roundRobin,
+        tls: ClientTLSContext? = nil, pool: PoolSettings = PoolSettings(), balancing: BalancerSettings = .lab(.roundRobin),
+        balancingKey: BalancingKey? = nil,
         attemptFields: Bool = true, health: HealthSettings? = nil,
         _ adjust: (inout GuardSettings) -> Void = { _ in }
     ) throws {
@@ -202,7 +203,9 @@ final class UpstreamLab {
         var client = ClientConnection.Settings(wanted: wanted, maximumExchanges: maximumExchanges)
         client.heads.interimResponses = 5
         cluster = UpstreamCluster(
-            name: "lab", endpoints: all, guardian: Guard(settings, draw: world.draw), settings: settings, balancing: balancing,
+            name: "lab", endpoints: all, guardian: Guard(settings, draw: world.draw), settings: settings,
+            balancer: EndpointBalancer(balancing, names: all.map(\.label), draw: world.draw, now: .origin),
+            balancingKey: balancingKey,
             pool: pool, client: client, connectOptions: ConnectOptions(), tls: tls, serverName: "edge.example",
             hostField: .preserve, attemptFields: attemptFields, health: health, identity: "lab")
         pools = UpstreamPools(cluster: cluster, context: edge)
@@ -210,12 +213,14 @@ final class UpstreamLab {
 
     /// The same upstream as a reload makes it, with some of its endpoints or all.
     func again(health: HealthSettings?, endpoints: [Endpoint]? = nil) -> UpstreamCluster {
-        let next = UpstreamCluster(
-            name: cluster.name, endpoints: endpoints ?? cluster.endpoints, guardian: cluster.guardian, settings: cluster.settings,
-            balancing: .roundRobin, pool: cluster.pool, client: cluster.client, connectOptions: cluster.connectOptions,
+        let endpoints = endpoints ?? cluster.endpoints
+        return UpstreamCluster(
+            name: cluster.name, endpoints: endpoints, guardian: cluster.guardian, settings: cluster.settings,
+            balancer: EndpointBalancer(
+                cluster.balancer.settings, names: endpoints.map(\.label), draw: world.draw, after: cluster.balancer,
+                keepsHealth: health != nil && health == cluster.health, now: world.now),
+            pool: cluster.pool, client: cluster.client, connectOptions: cluster.connectOptions,
             tls: cluster.tls, serverName: cluster.serverName, hostField: .preserve, health: health, identity: "another lab")
-        next.inheritAvailability(of: cluster)
-        return next
     }
 
     var upstream: ScriptedUpstream { upstreams[0] }
@@ -247,6 +252,13 @@ final class UpstreamLab {
         return asker
     }
 
+    func ask(_ head: RequestHead) -> Asker {
+        let asker = Asker(edge.reactor)
+        keys += 1
+        asker.guarded.start(head, hasBody: false, key: keys, isIdempotent: false, limits: cluster.limits, over: pools)
+        return asker
+    }
+
     func send(_ body: String, _ asker: Asker) {
         asker.guarded.write(body.utf8Bytes.span)
         asker.guarded.finishRequest(trailers: FieldSection())
@@ -270,4 +282,15 @@ final class UpstreamLab {
 
 extension String {
     var utf8Bytes: [UInt8] { Array(utf8) }
+}
+
+extension BalancerSettings {
+    /// A policy alone.
+    static func lab(_ policy: BalancingPolicy) -> BalancerSettings {
+        var settings = BalancerSettings()
+        settings.policy = policy
+        settings.slowStart = nil
+        settings.outliers = nil
+        return settings
+    }
 }

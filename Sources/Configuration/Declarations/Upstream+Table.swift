@@ -48,7 +48,22 @@ extension Configuration.Upstream {
                     "guard", \.guardSettings, GuardSettings.table.kind(GuardSettings()),
                     "What protects it, and the gateway from it."),
                 Field(
-                    "balance", \.balance, .choice, "How an endpoint is chosen: in turn, or the less busy of two drawn at random."),
+                    "balance", \.balance, .choice,
+                    "How an endpoint is chosen: in turn; of two drawn at random the less busy one, or the one with the lower product of latency and business; or by a hash of `hash_key`, so that one client's requests find one endpoint's caches."
+                ),
+                Field(
+                    "hash_key", \.hashKey, .hashKey,
+                    "What `balance: hash` goes by. A request without it goes to the less busy of two."),
+                Field(
+                    "slow_start", \.slowStart, SlowStartSettings.kind.orOff(),
+                    "How an endpoint that joins or comes back gets to its full share. A bare duration is the window."),
+                Field(
+                    "panic_threshold", \.panicThreshold, .share(0...10_000),
+                    "Below this share of available endpoints requests go to all of them; at 0% they are refused with `lb.no_healthy` once none is available."
+                ),
+                Field(
+                    "outlier_detection", \.outlierDetection, OutlierSettings.table.kind(OutlierSettings()).orOff(),
+                    "Sets an endpoint aside that fares worse than its peers."),
                 Field(
                     "attempt_headers", \.attemptHeaders, .boolean,
                     "Whether it is told of each attempt: `X-Holdfast-Attempt`, and how long it has in `X-Request-Timeout-ms` or `grpc-timeout`."
@@ -69,7 +84,12 @@ extension Configuration.Upstream {
                     "host", \.host, .choice,
                     "What it sees in `Host`: what the client sent, or its own name (`tls.server_name`, else the endpoint's address and port, `localhost` for a Unix socket). The client's stands in `X-Forwarded-Host` either way."
                 ),
-            ])
+            ],
+            check: { upstream, node, reader in
+                if upstream.balance != .hash, node.has([.key("hash_key")]) {
+                    reader.complain(at: node.position(of: [.key("hash_key")]), "hash_key needs balance: hash")
+                }
+            })
     }
 
     private static func refuseDoubles(_ endpoints: [Configuration.Endpoint], _ node: YAML, _ reader: inout Reader) {

@@ -33,6 +33,14 @@ extension Configuration {
         public var guardSettings = GuardSettings()
         /// Default `least_request`: it avoids the slow endpoint, and costs two draws.
         public var balance = BalancingPolicy.leastRequest
+        /// What `balance: hash` goes by. Default `client_address`.
+        public var hashKey = HashKey.clientAddress
+        /// How an endpoint that joins or comes back gets to its full share; `nil` is `off`. Default: evenly in 30 s.
+        public var slowStart: SlowStartSettings? = SlowStartSettings()
+        /// Below this share of available endpoints requests go to all of them; 0 % never. Default 50 %.
+        public var panicThreshold = BalancerSettings().panicThreshold
+        /// When an endpoint is set aside for what its answers show; `nil` is `off`. Default on.
+        public var outlierDetection: OutlierSettings? = OutlierSettings()
         public var pool = Pool()
         /// TCP keep-alive; `nil` is `off`. Default on: an idle connection whose peer vanished is found before it is used.
         public var keepAlive: KeepAlive? = KeepAlive()
@@ -47,6 +55,17 @@ extension Configuration {
         public var healthCheck: HealthCheck?
 
         public init(name: String) { self.name = name }
+    }
+
+    /// By what requests are told apart that are to go to one endpoint each.
+    public enum HashKey: Equatable, Sendable {
+        /// The client's, as trusted proxies tell it.
+        case clientAddress
+        /// Without the query, as it is sent on.
+        case path
+        /// Its name, in lower case.
+        case header(String)
+        case cookie(String)
     }
 
     /// How the endpoints of an upstream are asked whether they are well.

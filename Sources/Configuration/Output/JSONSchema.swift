@@ -69,6 +69,7 @@ private enum SchemaWriter {
     private static func json(_ text: String, as shape: Shape) -> JSON? {
         switch shape {
         case .scalar(.integer, _, _, _, _): Int(text).map { .integer($0) }
+        case .scalar(.number, _, _, _, _): Int(text).map { .integer($0) } ?? Double(text).map { _ in .decimal(text) }
         case .scalar(.boolean, _, _, _, _): Bool(text).map { .bool($0) }
         case .scalar(.string, _, _, _, _): text.hasPrefix("{") ? nil : .string(text)
         case .choice(let words): words.contains(text) ? choices(text).first : nil

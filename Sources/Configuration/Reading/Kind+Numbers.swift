@@ -94,6 +94,22 @@ extension Kind where Value == ClosedRange<Int> {
     }
 }
 
+extension Kind where Value == Double {
+    /// A number with or without a fraction: `3`, `1.5`.
+    static func number(_ range: ClosedRange<Double>) -> Kind {
+        func text(_ value: Double) -> String { value == value.rounded() ? String(Int(value)) : String(value) }
+        let bounds = "\(text(range.lowerBound)) to \(text(range.upperBound))"
+        return .scalar(
+            .scalar(.number, meaning: "number, \(bounds)"), expected: "a number from \(bounds)", text: text
+        ) { written throws(ScalarProblem) in
+            let isPlain = written.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == UInt8(ascii: ".") }
+            guard isPlain, let value = Double(written) else { throw ScalarProblem("is no number") }
+            guard range.contains(value) else { throw ScalarProblem("is out of range") }
+            return value
+        }
+    }
+}
+
 extension Kind where Value == UInt64 {
     static var seed: Kind {
         .scalar(

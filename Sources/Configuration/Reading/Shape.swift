@@ -3,7 +3,7 @@
 
 /// What a value may look like: what the JSON Schema and the reference page say about it.
 indirect enum Shape {
-    enum ScalarType: String { case string, integer, boolean }
+    enum ScalarType: String { case string, integer, number, boolean }
 
     /// A scalar: its JSON type, and the pattern or bounds that an editor can check; `meaning` is for people.
     case scalar(ScalarType, pattern: String? = nil, minimum: Int? = nil, maximum: Int? = nil, meaning: String)

@@ -37,7 +37,7 @@ package final class GatewayReactor {
     private var admin: ServerListener?
     private var drainWatch: DrainWatch?
     private var ticketRotation: TicketRotation?
-    private var breakerWatch: BreakerWatch?
+    private var guardWatch: GuardWatch?
     /// On the first reactor of a server.
     package private(set) var overrides: BreakerOverrides?
     private var health: (monitor: HealthMonitor, report: HealthReport)?
@@ -197,7 +197,7 @@ package final class GatewayReactor {
 
     /// Only one reactor sees to breakers: what happens to them goes to `log`, and operators may force them.
     package func lookAfterBreakers(_ log: OperationalLog) {
-        breakerWatch = BreakerWatch(home: self, log: log)
+        guardWatch = GuardWatch(home: self, log: log)
         overrides = BreakerOverrides(reactor: reactor, log: log)
     }
 

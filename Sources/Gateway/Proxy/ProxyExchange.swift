@@ -140,6 +140,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         guarded.start(
             head, hasBody: head.framing != .none, key: facts.key, isIdempotent: route.isIdempotent,
             limits: route.limits[index] ?? pools.cluster.limits, terms: terms,
+            clientAddress: facts.identity.map { $0.address.bits },
             detail: home.explainDetail(facts.key, asked: facts.wantsExplanation, snapshot), over: pools)
     }
 

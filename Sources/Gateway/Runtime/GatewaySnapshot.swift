@@ -76,7 +76,10 @@ extension GatewaySnapshot {
 
     /// Gives the guards that were kept from an older snapshot this one's settings; their state stays.
     func applyGuardSettings(now: Instant) {
-        for cluster in upstreams { cluster.guardian.apply(cluster.settings, now: now) }
+        for cluster in upstreams {
+            cluster.guardian.apply(cluster.settings, now: now)
+            cluster.balancer.activate(now: now)
+        }
     }
 }
 

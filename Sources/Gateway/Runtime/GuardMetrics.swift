@@ -30,6 +30,21 @@ enum GuardMetrics {
                 "holdfast_endpoint_available", help: "1, or 0 while the endpoint is kept out, as by its health checks.",
                 labels: [("upstream", cluster.name), ("endpoint", endpoint.label)]
             ) { picker.isAvailable(index) ? 1 : 0 }
+            registry.gauge(
+                "holdfast_endpoint_ejected", help: "1 while the outlier detector keeps the endpoint out.",
+                labels: [("upstream", cluster.name), ("endpoint", endpoint.label)]
+            ) { picker.isEjected(index) ? 1 : 0 }
+        }
+        registry.gauge(
+            "holdfast_lb_panic", help: "1 while so few endpoints are available that requests go to all.", labels: labels
+        ) { picker.isPanicking ? 1 : 0 }
+        if let outliers = cluster.balancer.outliers {
+            for detector in OutlierDetector.Detector.allCases {
+                registry.counter(
+                    "holdfast_outlier_ejections_total", help: "Endpoints set aside, by what found them bad.",
+                    labels: labels + [("detector", detector.rawValue)]
+                ) { outliers.ejections(by: detector) }
+            }
         }
         counter("holdfast_breaker_openings_total", "Times the breaker has opened.") { UInt64($0.transitions.opened) }
     }

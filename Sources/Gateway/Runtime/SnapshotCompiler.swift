@@ -232,14 +232,38 @@ struct SnapshotCompiler {
         }
         let guardian =
             before?.guardian ?? Guard(upstream.guardSettings, draw: draw, identity: identityHash(upstream.name))
-        let cluster = UpstreamCluster(
+        return UpstreamCluster(
             name: upstream.name, endpoints: endpoints, guardian: guardian, settings: upstream.guardSettings,
-            balancing: upstream.balance, pool: poolSettings(upstream), client: clientSettings(upstream),
+            balancer: balancer(upstream, endpoints, before), balancingKey: balancingKey(upstream), pool: poolSettings(upstream),
+            client: clientSettings(upstream),
             connectOptions: connectOptions(upstream), tls: tls, serverName: upstream.tls?.serverName ?? "",
             hostField: upstream.host == .preserve ? .preserve : .upstream, attemptFields: upstream.attemptHeaders,
             health: upstream.healthCheck.map { HealthSettings($0) }, identity: identity(upstream))
-        if let before { cluster.inheritAvailability(of: before) }
-        return cluster
+    }
+
+    private func balancingKey(_ upstream: Configuration.Upstream) -> BalancingKey? {
+        guard upstream.balance == .hash else { return nil }
+        switch upstream.hashKey {
+        case .clientAddress: return .clientAddress
+        case .path: return .path
+        case .header(let name): return .header(Array(name.utf8))
+        case .cookie(let name): return .cookie(Array(name.utf8))
+        }
+    }
+
+    private func balancer(
+        _ upstream: Configuration.Upstream, _ endpoints: [Endpoint], _ before: UpstreamCluster?
+    ) -> EndpointBalancer {
+        var settings = BalancerSettings()
+        settings.policy = upstream.balance
+        settings.panicThreshold = upstream.panicThreshold
+        settings.slowStart = upstream.slowStart
+        settings.outliers = upstream.outlierDetection
+        let health = upstream.healthCheck.map { HealthSettings($0) }
+        return EndpointBalancer(
+            settings, names: endpoints.map(\.label), weights: endpoints.map(\.weight), draw: draw,
+            identity: identityHash(upstream.name), after: before?.balancer,
+            keepsHealth: health != nil && health == before?.health, now: now)
     }
 
     /// FNV-1a: the same in every process, so that a seed means the same draws everywhere.

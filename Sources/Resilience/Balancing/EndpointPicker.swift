@@ -116,7 +116,7 @@ public final class EndpointPicker: Sendable {
             // By rank among the eligible, so that the neighbour of a missing endpoint does not get its share as well.
             let turn = cursor.wrappingAdd(1, ordering: .relaxed).oldValue
             return (endpoint(Int(turn % UInt64(eligible))), nil)
-        case .leastRequest:
+        case .leastRequest, .peakEWMA, .hash:
             let n = UInt64(max(0, attempt)) &* 2
             let first = draw.below(eligible, request: request, .endpointChoice, n)
             if eligible == 1 { return (endpoint(first), nil) }
@@ -163,7 +163,7 @@ public final class EndpointPicker: Sendable {
             let turn = cursor.wrappingAdd(1, ordering: .relaxed).oldValue
             let point = (turn &* 0x9E37_79B9_7F4A_7C15).multipliedFullWidth(by: UInt64(total)).high
             return (endpoint(at: Int(point), weights, where: isEligible), nil)
-        case .leastRequest:
+        case .leastRequest, .peakEWMA, .hash:
             let n = UInt64(max(0, attempt)) &* 2
             let first = endpoint(
                 at: draw.below(total, request: request, .endpointChoice, n), weights, where: isEligible)

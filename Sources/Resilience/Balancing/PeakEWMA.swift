@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Core
+import Glibc
 
 /// How latencies are averaged (semantics, section 9).
 public struct PeakEWMASettings: Equatable, Sendable {
@@ -82,7 +83,7 @@ public final class PeakEWMA: Sendable {
     /// What another exchange with an endpoint costs: for comparison only, 1 … 2^42.
     public func cost(of endpoint: Int, inFlight: Int, now: Instant) -> Int {
         guard endpoint >= 0 && endpoint < count else { return Int(Self.greatestCost) }
-        var average = Double(medianNanoseconds)
+        var average = fadedMedian(now: now)
         if let known = DatedAverage(word: averages[endpoint]) {
             average = Double(known.value) * known.remainder(at: now, decayNanoseconds: decay)
         } else if average == 0 {
@@ -102,6 +103,13 @@ public final class PeakEWMA: Sendable {
         ghosts[endpoint] = 0
     }
 
+    /// Takes over what an older one has measured of an endpoint. The pool's median and percentile come with the next report.
+    func inherit(_ previous: PeakEWMA, _ old: Int, as endpoint: Int) {
+        guard old >= 0 && old < previous.count && endpoint >= 0 && endpoint < count else { return }
+        averages[endpoint] = previous.averages[old]
+        ghosts[endpoint] = previous.ghosts[old]
+    }
+
     /// The average of an endpoint as it was last changed; `nil`: nothing is known.
     public func averageNanoseconds(_ endpoint: Int) -> Int64? {
         guard endpoint >= 0 && endpoint < count else { return nil }
@@ -118,6 +126,15 @@ public final class PeakEWMA: Sendable {
     }
 
     // MARK: Inside
+
+    /// The median as it would be by now: it fades as the averages do, else an endpoint of which nothing is known would lose to each of
+    /// the others by a hair, and nothing would ever become known of it.
+    private func fadedMedian(now: Instant) -> Double {
+        let median = Double(medianNanoseconds)
+        if median == 0 { return 0 }
+        let renewed = Double(pool[Pool.nextRefresh]) - decay / 10
+        return median * exp(-max(0, Double(now.nanoseconds) - renewed) / decay)
+    }
 
     private func observe(_ endpoint: Int, _ latency: Double, now: Instant) {
         averages.update(endpoint) { word in

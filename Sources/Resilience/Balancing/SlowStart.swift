@@ -67,6 +67,12 @@ public final class SlowStart: Sendable {
         lastEnd.max(Instant(nanoseconds: start).advanced(byNanoseconds: curve.windowNanoseconds).nanoseconds, ordering: .relaxed)
     }
 
+    /// An endpoint that was there in an older configuration goes on where it is on its way, by the new curve.
+    func inherit(_ previous: SlowStart, _ old: Int, as endpoint: Int) {
+        guard old >= 0 && old < previous.count, previous.starts[old] > 0 else { return }
+        begin(endpoint, now: Instant(nanoseconds: Int64(previous.starts[old] - 1)))
+    }
+
     /// Whether any endpoint has less than its share.
     public func isUnderWay(now: Instant) -> Bool { now.nanoseconds < lastEnd.load(ordering: .relaxed) }
 

@@ -140,13 +140,15 @@ public struct OutlierDetector: Sendable {
 
     /// The endpoint to which a request should be sent to see whether it is well again, or `nil` where none is due. Ask with a
     /// request that may be tried again, before the balancer. The request must be reported with this attempt.
-    public mutating func admitProbe(now: Instant) -> Attempt? {
+    ///
+    /// - Parameter isEligible: which endpoints the request could be sent to.
+    public mutating func admitProbe(now: Instant, where isEligible: (Int) -> Bool = { _ in true }) -> Attempt? {
         advance(to: now)
         guard clock >= nextProbe.nanoseconds else { return nil }
         var chosen: Int?
         var longestDue = Int64.max
         for (index, host) in hosts.enumerated() {
-            if let due = host.probeDue, due <= clock, due < longestDue {
+            if let due = host.probeDue, due <= clock, due < longestDue, isEligible(index) {
                 chosen = index
                 longestDue = due
             }

@@ -58,7 +58,7 @@ final class EndpointCheck: TimerOwner, ClientConnectionOwner, ResponseHandler {
     func adopt(_ cluster: UpstreamCluster, _ index: Int) {
         self.cluster = cluster
         self.index = index
-        cluster.picker.setAvailable(health.isAvailable, index)
+        cluster.balancer.setAvailable(health.isAvailable, index, now: now)
     }
 
     func stop() {
@@ -84,7 +84,7 @@ final class EndpointCheck: TimerOwner, ClientConnectionOwner, ResponseHandler {
             connect()
         case .settle(let result, let next, let becomes):
             context.reactor.schedule(timer, at: next)
-            if let becomes { cluster.picker.setAvailable(becomes, index) }
+            if let becomes { cluster.balancer.setAvailable(becomes, index, now: now) }
             guard let observer = monitor?.observer else { return }
             observer.endpointChecked(cluster, endpoint, result)
             if let becomes, let finding { observer.endpointChanged(cluster, endpoint, isAvailable: becomes, finding) }

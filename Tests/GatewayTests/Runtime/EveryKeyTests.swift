@@ -89,7 +89,27 @@ import Upstream
               verify: false
               client_certificate: { chain: edge.pem, key: edge.key }
               min_version: 1.3
-            balance: round_robin
+            balance: hash
+            hash_key: cookie:session
+            slow_start: { window: 40s, aggression: 1.5, floor: 20% }
+            panic_threshold: 40%
+            outlier_detection:
+              enforce: false
+              interval: 11s
+              consecutive_failures: 6
+              consecutive_local_origin: 7
+              failure_percentage: 80%
+              success_rate_distance: 6%
+              latency_factor: 2.5
+              latency_distance: 60ms
+              latency_intervals: 3
+              minimum_volume: 40
+              minimum_hosts: 4
+              base_time: 20s
+              max_time: 200s
+              jitter: 10%
+              max_ejected: 50%
+              probe_wait: 4s
             host: upstream
             attempt_headers: false
             health_check:
@@ -330,7 +350,32 @@ import Upstream
                     probe: .http(path: "/health?deep=1", host: "check.internal:8080", statuses: [200...200, 300...399]),
                     interval: .seconds(5),
                     timeout: .milliseconds(900), unhealthyAfter: 4, healthyAfter: 3, jitter: Share(tenThousandths: 500)))
-        #expect(users.picker.policy == .roundRobin && users.hostField == .upstream && users.serverName == "users.internal")
+        #expect(users.picker.policy == .hash && users.balancingKey == .cookie(Array("session".utf8)))
+        #expect(users.picker.panicThreshold == Share(tenThousandths: 4_000))
+        var slowStart = SlowStartSettings()
+        slowStart.window = .seconds(40)
+        slowStart.aggression = 1.5
+        slowStart.floor = Share(tenThousandths: 2_000)
+        #expect(users.balancer.settings.slowStart == slowStart && users.balancer.table != nil && users.balancer.outliers != nil)
+        var outliers = OutlierSettings()
+        outliers.enforce = false
+        outliers.interval = .seconds(11)
+        outliers.consecutiveFailures = 6
+        outliers.consecutiveLocalOrigin = 7
+        outliers.failureShare = Share(tenThousandths: 8_000)
+        outliers.successRateDistance = Share(tenThousandths: 600)
+        outliers.latencyFactor = 2.5
+        outliers.latencyDistance = .milliseconds(60)
+        outliers.latencyIntervals = 3
+        outliers.minimumVolume = 40
+        outliers.minimumHosts = 4
+        outliers.baseTime = .seconds(20)
+        outliers.maximumTime = .seconds(200)
+        outliers.jitter = Share(tenThousandths: 1_000)
+        outliers.maximumEjected = Share(tenThousandths: 5_000)
+        outliers.probeWait = .seconds(4)
+        #expect(users.balancer.settings.outliers == outliers)
+        #expect(users.hostField == .upstream && users.serverName == "users.internal")
         var pool = PoolSettings()
         pool.maximumConnections = 11
         pool.maximumIdle = 12
