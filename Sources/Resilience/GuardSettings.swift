@@ -154,6 +154,8 @@ public struct BulkheadSettings: Equatable, Sendable {
     public var congestionInterval: Duration? = .milliseconds(100)
     /// Longest wait while the queue is congested. Default 5 ms.
     public var congestionTarget: Duration = .milliseconds(5)
+    /// Lets the permits follow what the upstream can take, `concurrent` at most. Default: off.
+    public var adaptive: AdaptiveSettings?
 
     /// The waiting places in force.
     public var queuePlaces: Int { queue ?? concurrent / 2 }

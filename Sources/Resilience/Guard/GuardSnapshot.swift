@@ -20,6 +20,8 @@ public struct GuardSnapshot: Equatable, Sendable {
     public var queued = 0
     public var places = 0
     public var isCongested = false
+    /// The permits that the upstream was found to take; `nil`: their number is fixed.
+    public var adaptiveLimit: Int?
 
     // Retry budget.
     public var retriesAvailable = 0
