@@ -37,11 +37,12 @@ public final class Guard: Sendable {
 
     // MARK: Attempts
 
-    /// Asks for one attempt. `request` is the key of the request's draws; retries and hedges are not first attempts.
-    public func admit(now: Instant, request: UInt64, isFirstAttempt: Bool) -> Admission {
+    /// Asks for one attempt. `request` is the key of the request's draws; retries and hedges are not first attempts. `priority`
+    /// decides who is turned away first when there is no permit at once.
+    public func admit(now: Instant, request: UInt64, isFirstAttempt: Bool, priority: Priority = .critical) -> Admission {
         let closedUntil = gate.load(ordering: .acquiring)
         if now.nanoseconds < closedUntil { return .refused(refuseAtGate(until: closedUntil, now: now)) }
-        return admission(step { $0.admit(now: now, request: request, isFirstAttempt: isFirstAttempt) })
+        return admission(step { $0.admit(now: now, request: request, isFirstAttempt: isFirstAttempt, priority: priority) })
     }
 
     /// Asks the breaker again after a wait. Refused: the permit goes to the next waiter.
@@ -148,6 +149,7 @@ public final class Guard: Sendable {
         var snapshot = step { state in
             if let now { state.see(now) }
             state.breaker.advance(to: state.latest)
+            state.shedder.advance(to: state.latest)
             return state.snapshot()
         }
         snapshot.counters.refusedOpen += refusedAtGate.load(ordering: .relaxed)
@@ -256,7 +258,7 @@ extension GuardState {
             breaker: breaker.state, override: breaker.override, generation: breaker.generation, evidence: breaker.evidence,
             openings: breaker.openings, transitions: breaker.transitions, permits: bulkhead.permits, permitsInUse: bulkhead.inUse,
             highWater: bulkhead.highWater, queued: bulkhead.queued, places: bulkhead.places, isCongested: bulkhead.isCongested,
-            adaptiveLimit: adaptive?.limit,
+            adaptiveLimit: adaptive?.limit, shedLevel: shedder.level,
             retriesAvailable: budget.available(now: latest), retriesOutstanding: budget.outstanding, retriesGranted: budget.granted,
             retriesRefunded: budget.refunded, retriesFree: budget.free, counters: counters)
     }

@@ -23,6 +23,7 @@ struct GuardState: ~Copyable, Sendable {
     var budget: RetryBudget
     /// `nil`: the permits stay as they are set.
     var adaptive: AdaptiveLimit?
+    var shedder = OccupancyShedder()
     var counters = GuardCounters()
     let draw: Draw
     /// The latest instant seen: what is given back without an instant is dated with it.
@@ -45,12 +46,12 @@ struct GuardState: ~Copyable, Sendable {
     // MARK: Steps
 
     /// Breaker peek, bulkhead permit, breaker reserve: since it is one step, the peek's answer holds for the reserve.
-    mutating func admit(now: Instant, request: UInt64, isFirstAttempt: Bool) -> Step {
+    mutating func admit(now: Instant, request: UInt64, isFirstAttempt: Bool, priority: Priority) -> Step {
         see(now)
         if let refusal = breaker.peek(now: latest, request: request, isFirstAttempt: isFirstAttempt) { return refuse(refusal) }
         switch bulkhead.take(now: latest) {
-        case .mustWait: return .mustWait
-        case .full: return refuse(full(request))
+        case .mustWait: return sheds(priority) ? refuse(shed(request)) : .mustWait
+        case .full: return refuse(sheds(priority) ? shed(request) : full(request))
         case .granted:
             noteOccupancy()
             return reserve(request, isFirstAttempt)
@@ -154,6 +155,14 @@ struct GuardState: ~Copyable, Sendable {
             return refuse(refusal)
         }
     }
+
+    /// Looked at only here, where there is no permit at once.
+    private mutating func sheds(_ priority: Priority) -> Bool {
+        shedder.sheds(
+            priority, used: bulkhead.inUse + bulkhead.queued, capacity: bulkhead.permits + bulkhead.places, now: latest)
+    }
+
+    private func shed(_ request: UInt64) -> Refusal { Refusal(.shedOccupancy, retryAfterNanoseconds: retryAfter(request)) }
 
     private mutating func refuse(_ refusal: Refusal) -> Step {
         counters.count(refusal.reason)

@@ -20,6 +20,8 @@ final class ModelServer {
         var percentOfCapacity: Int64 = 200
         /// Other loads that take over from a millisecond on.
         var changes: [(atMilliseconds: Int64, percent: Int64)] = []
+        /// The class of an arrival.
+        var priority: @Sendable (inout SeededRandom) -> Priority = { _ in .critical }
         /// Of an attempt, in milliseconds.
         var perTry: Int64 = 1_000
 
@@ -30,13 +32,13 @@ final class ModelServer {
     struct Served {
         var arrivedAt: Int64
         var endedAt: Int64
-
+        var priority: Priority
         var latency: Int64 { endedAt - arrivedAt }
     }
 
     struct Refused {
         var at: Int64
-
+        var priority: Priority
         var reason: Reason
     }
 
@@ -51,12 +53,14 @@ final class ModelServer {
     private final class Job {
         let arrivedAt: Int64
         let request: UInt64
+        let priority: Priority
         var permit: AttemptPermit?
         var isOver = false
 
-        init(arrivedAt: Int64, request: UInt64) {
+        init(arrivedAt: Int64, request: UInt64, priority: Priority) {
             self.arrivedAt = arrivedAt
             self.request = request
+            self.priority = priority
         }
     }
 
@@ -115,10 +119,10 @@ final class ModelServer {
     }
 
     private func arrive() {
-        let job = Job(arrivedAt: now, request: UInt64(jobs.count))
+        let job = Job(arrivedAt: now, request: UInt64(jobs.count), priority: load.priority(&random))
         jobs.append(job)
         let index = jobs.count - 1
-        take(guardian.admit(now: instant, request: job.request, isFirstAttempt: true), index)
+        take(guardian.admit(now: instant, request: job.request, isFirstAttempt: true, priority: job.priority), index)
     }
 
     private func take(_ admission: consuming Admission, _ index: Int) {
@@ -159,7 +163,7 @@ final class ModelServer {
     }
 
     private func refuse(_ index: Int, _ reason: Reason) {
-        refused.append(Refused(at: now, reason: reason))
+        refused.append(Refused(at: now, priority: jobs[index].priority, reason: reason))
     }
 
     private func begin(_ permit: consuming AttemptPermit, _ index: Int) {
@@ -188,7 +192,7 @@ final class ModelServer {
         if !job.isOver {
             job.isOver = true
             if let permit = job.permit.take() { permit.report(.success, now: instant) }
-            served.append(Served(arrivedAt: job.arrivedAt, endedAt: now))
+            served.append(Served(arrivedAt: job.arrivedAt, endedAt: now, priority: job.priority))
         }
         work()
     }
@@ -213,9 +217,9 @@ final class ModelServer {
     func limits(_ seconds: Range<Int>) -> ArraySlice<Int> { limits[seconds.lowerBound * 10..<seconds.upperBound * 10] }
 
     /// Of those that came in these seconds, in microseconds.
-    func latency(percentile: Int, _ seconds: Range<Int64>) -> Int64 {
+    func latency(percentile: Int, _ seconds: Range<Int64>, of priority: Priority? = nil) -> Int64 {
         let range = seconds.lowerBound * 1_000_000..<seconds.upperBound * 1_000_000
-        let sorted = served.filter { range.contains($0.arrivedAt) }.map(\.latency)
+        let sorted = served.filter { range.contains($0.arrivedAt) && (priority == nil || $0.priority == priority) }.map(\.latency)
             .sorted()
         return sorted.isEmpty ? 0 : sorted[(sorted.count - 1) * percentile / 100]
     }
