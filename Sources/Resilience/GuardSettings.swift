@@ -65,6 +65,9 @@ public struct BreakerSettings: Equatable, Sendable {
     public var slowRate = Share(tenThousandths: 8_000)
     /// Failures in a row that open the breaker whatever the rates. Default: off.
     public var consecutiveFailures: Int?
+    /// Trip when the evidence for a lasting rise of the share of failures has added up. Default: off, until `baseline` has been
+    /// fitted to recorded traffic.
+    public var cusum: CUSUMSettings?
     /// Trip when as many calls in a row as the bulkhead has permits have become slow, all permits having been in use. Default true.
     public var saturation = true
     /// Probes of one half-open phase, 1 or more. Default 5.
@@ -79,6 +82,19 @@ public struct BreakerSettings: Equatable, Sendable {
     public var ramp: Duration = .seconds(5)
     /// A probe out for longer counts as failed. Default: the greater of twice the per-try timeout and 5 s.
     public var halfOpenWait: Duration?
+
+    public init() {}
+}
+
+/// What the breaker's CUSUM rule takes for ordinary, for bad, and for enough (semantics, section 12).
+public struct CUSUMSettings: Equatable, Sendable {
+    /// The share of failures of ordinary hours, 0.01 % or more; best the upper 99 % of what each hour had. Default 2 %.
+    public var baseline = Share(tenThousandths: 200)
+    /// The share of failures that is to be found, above `baseline`. Default 20 %.
+    public var bad = Share(tenThousandths: 2_000)
+    /// Evidence that trips, in thousandths of a natural logarithm, 1 or more; a false trip comes after some e^h outcomes of
+    /// ordinary hours. Default 13.8, a million.
+    public var thresholdThousandths = 13_800
 
     public init() {}
 }
@@ -154,6 +170,8 @@ public struct BulkheadSettings: Equatable, Sendable {
     public var congestionInterval: Duration? = .milliseconds(100)
     /// Longest wait while the queue is congested. Default 5 ms.
     public var congestionTarget: Duration = .milliseconds(5)
+    /// Lets the permits follow what the upstream can take, `concurrent` at most. Default: off.
+    public var adaptive: AdaptiveSettings?
 
     /// The waiting places in force.
     public var queuePlaces: Int { queue ?? concurrent / 2 }

@@ -57,7 +57,7 @@ extension Guard {
     func run(_ ms: Int64, _ outcome: Outcome, request: UInt64 = 1) -> Told {
         var kept: AttemptPermit?
         let told = ask(ms, request: request, keep: &kept)
-        if let permit = kept.take() {
+        if var permit = kept.take() {
             permit.requestSent(now: .milliseconds(ms))
             permit.report(outcome, now: .milliseconds(ms))
         }

@@ -72,6 +72,7 @@ extension CircuitBreaker {
             calls.insertMarks(.isSettled, index)
             outcomes.record(isFailure, at: clock)
             consecutiveFailures = isFailure ? consecutiveFailures + 1 : 0
+            cusum?.record(isFailure)
             tripIfDue(at: clock, retryAfter: isFailure ? retryAfter : nil)
         case .halfOpen:
             guard slot.marks.contains(.isProbe) else { return }
@@ -109,6 +110,7 @@ extension CircuitBreaker {
             || (heads.total >= limits.minimumCalls && limits.slowCall != nil
                 && limits.slowRate.isReached(by: heads.marked, of: heads.total))
             || consecutiveFailures >= limits.consecutiveFailures
+            || cusum?.isDue ?? false
             || (settings.saturation && wasFullInSlowRun && slowRun >= permits)
         if due { trip(at: instant, retryAfter: retryAfter) }
     }
@@ -144,6 +146,7 @@ extension CircuitBreaker {
         state = .open(until: Instant(nanoseconds: instant).advanced(byNanoseconds: openDuration(retryAfter: retryAfter)))
         probes.clear()
         consecutiveFailures = 0
+        cusum?.clear()
         slowRun = 0
         refreshFlags()
     }
@@ -187,6 +190,7 @@ extension CircuitBreaker {
         outcomes.clear()
         heads.clear()
         consecutiveFailures = 0
+        cusum?.clear()
         slowRun = 0
         wasFullInSlowRun = false
         probes.clear()

@@ -83,6 +83,8 @@ public struct CircuitBreaker: Sendable {
     /// Slow among those whose slow clock has ended one way or the other.
     var heads: SlidingWindow
     var consecutiveFailures = 0
+    /// `nil`: the rule is off.
+    var cusum: CUSUM?
 
     // Saturation: crossings in a row, and whether the bulkhead was full since the first of them.
     var slowRun = 0
@@ -106,6 +108,7 @@ public struct CircuitBreaker: Sendable {
         self.identity = identity
         outcomes = SlidingWindow(settings.window)
         heads = SlidingWindow(settings.window)
+        cusum = settings.cusum.map { CUSUM($0) }
         calls = CallTable(capacity: expectedCalls)
         probes.reserve(limits.probes)
         refreshFlags()
@@ -232,6 +235,9 @@ public struct CircuitBreaker: Sendable {
             outcomes = outcomes.reshaped(settings.window)
             heads = heads.reshaped(settings.window)
         }
+        if settings.cusum != self.settings.cusum {
+            cusum = settings.cusum.map { cusum?.adjusted(to: $0) ?? CUSUM($0) }
+        }
         if settings.disabled != self.settings.disabled {
             generation += 1
             state = .closed
@@ -255,7 +261,9 @@ public struct CircuitBreaker: Sendable {
 
     /// Completed and failed calls, and known and slow heads, in the windows.
     public var evidence: BreakerEvidence {
-        BreakerEvidence(completed: outcomes.total, failed: outcomes.marked, headsKnown: heads.total, slow: heads.marked)
+        BreakerEvidence(
+            completed: outcomes.total, failed: outcomes.marked, headsKnown: heads.total, slow: heads.marked,
+            cusumThousandths: cusum?.thousandths ?? 0)
     }
 
     /// Calls let through whose end has not been reported.
@@ -268,6 +276,8 @@ public struct BreakerEvidence: Equatable, Sendable {
     public var failed = 0
     public var headsKnown = 0
     public var slow = 0
+    /// What the CUSUM rule has added up, in thousandths as its threshold; 0 while it is off.
+    public var cusumThousandths = 0
 }
 
 /// How often each state was entered, since the beginning.

@@ -157,6 +157,15 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
         grantFree()
     }
 
+    /// Changes how many permits there are, 1 or more, and nothing else: fewer let those in use drain, more go to waiters at once.
+    public mutating func setPermits(_ count: Int, now: Instant) {
+        permits = max(1, count)
+        if waiters.count > 0 {
+            expire(now: now)
+            grantFree()
+        }
+    }
+
     /// Somebody to be told, in the order of the decisions.
     public mutating func nextDelivery() -> Delivery? {
         waiters.popOutbox().map { Delivery(waiter: $0.waiter, refusal: $0.verdict) }

@@ -12,38 +12,54 @@ public import Core
 public struct AttemptPermit: ~Copyable, Sendable {
     let owner: Guard
     private var call: CircuitBreaker.Call
+    private var sampleClock: SampleClock
     /// Why an enforcing breaker would have refused this attempt (shadow mode, forced closed).
     public let wouldRefuse: Reason?
     private var holdsPermit = true
 
-    init(_ owner: Guard, _ call: CircuitBreaker.Call, wouldRefuse: Reason?) {
+    init(_ owner: Guard, _ call: CircuitBreaker.Call, _ sampleClock: SampleClock, wouldRefuse: Reason?) {
         self.owner = owner
         self.call = call
+        self.sampleClock = sampleClock
         self.wouldRefuse = wouldRefuse
     }
 
     /// The request is fully sent, or, where it streams, its head is: the slow clock starts, or goes on.
-    public func requestSent(now: Instant) { if call.isFollowed { owner.requestSent(call, now: now) } }
+    public mutating func requestSent(now: Instant) {
+        sampleClock.requestSent(now)
+        if call.isFollowed { owner.requestSent(call, now: now) }
+    }
 
     /// We wait for the client's body: the slow clock stands still until `requestSent`.
-    public func requestWaits(now: Instant) { if call.isFollowed { owner.requestWaits(call, now: now) } }
+    public mutating func requestWaits(now: Instant) {
+        sampleClock.requestWaits()
+        if call.isFollowed { owner.requestWaits(call, now: now) }
+    }
 
     /// The response head came: the call was fast or slow, and a half-open permit is settled by `outcome`; a failure counts at
     /// once. `nil`: the head does not decide (gRPC with its status in trailers).
     public mutating func headArrived(_ outcome: Outcome? = nil, retryAfterNanoseconds: Int64? = nil, now: Instant) {
-        if call.isFollowed { owner.headArrived(call, outcome, retryAfter: retryAfterNanoseconds, now: now) }
+        sampleClock.headArrived(now)
+        let sample = outcome.flatMap { sampleClock.sample($0, now: now) }
+        if call.isFollowed || sample != nil {
+            owner.headArrived(call, outcome, retryAfter: retryAfterNanoseconds, sample: sample, now: now)
+        }
     }
 
     /// The outcome is known, but the connection is not free yet: the breaker is told, and the bulkhead permit stays.
     public mutating func settle(_ outcome: Outcome, retryAfterNanoseconds: Int64? = nil, now: Instant) {
-        if call.isFollowed { owner.settle(call, outcome, retryAfter: retryAfterNanoseconds, now: now) }
+        let sample = sampleClock.sample(outcome, now: now)
+        if call.isFollowed || sample != nil {
+            owner.settle(call, outcome, retryAfter: retryAfterNanoseconds, sample: sample, now: now)
+        }
         call = .unfollowed
     }
 
     /// The attempt is over: the breaker is told, the permit goes to the next waiter.
     public consuming func report(_ outcome: Outcome, retryAfterNanoseconds: Int64? = nil, now: Instant) {
         holdsPermit = false
-        owner.report(call, outcome, retryAfter: retryAfterNanoseconds, now: now)
+        let sample = sampleClock.sample(outcome, now: now)
+        owner.report(call, outcome, retryAfter: retryAfterNanoseconds, sample: sample, now: now)
     }
 
     deinit { if holdsPermit { owner.discard(call) } }

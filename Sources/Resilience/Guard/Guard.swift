@@ -37,11 +37,12 @@ public final class Guard: Sendable {
 
     // MARK: Attempts
 
-    /// Asks for one attempt. `request` is the key of the request's draws; retries and hedges are not first attempts.
-    public func admit(now: Instant, request: UInt64, isFirstAttempt: Bool) -> Admission {
+    /// Asks for one attempt. `request` is the key of the request's draws; retries and hedges are not first attempts. `priority`
+    /// decides who is turned away first when there is no permit at once.
+    public func admit(now: Instant, request: UInt64, isFirstAttempt: Bool, priority: Priority = .critical) -> Admission {
         let closedUntil = gate.load(ordering: .acquiring)
         if now.nanoseconds < closedUntil { return .refused(refuseAtGate(until: closedUntil, now: now)) }
-        return admission(step { $0.admit(now: now, request: request, isFirstAttempt: isFirstAttempt) })
+        return admission(step { $0.admit(now: now, request: request, isFirstAttempt: isFirstAttempt, priority: priority) })
     }
 
     /// Asks the breaker again after a wait. Refused: the permit goes to the next waiter.
@@ -124,13 +125,7 @@ public final class Guard: Sendable {
 
     /// Changes the settings in place: state, permits in use, waiters and tokens are kept.
     public func apply(_ settings: GuardSettings, now: Instant) {
-        step {
-            $0.see(now)
-            $0.bulkhead.apply(settings.bulkhead, now: $0.latest)
-            $0.breaker.apply(settings.breaker, perTry: settings.timeouts.perTry, now: $0.latest)
-            $0.budget.apply(settings.retries.budget, permits: $0.bulkhead.permits, now: $0.latest)
-            $0.noteOccupancy()
-        }
+        step { $0.apply(settings, now: now) }
     }
 
     /// Forces the breaker open or closed, switches it off, or makes it automatic again.
@@ -154,6 +149,7 @@ public final class Guard: Sendable {
         var snapshot = step { state in
             if let now { state.see(now) }
             state.breaker.advance(to: state.latest)
+            state.shedder.advance(to: state.latest)
             return state.snapshot()
         }
         snapshot.counters.refusedOpen += refusedAtGate.load(ordering: .relaxed)
@@ -177,22 +173,29 @@ public final class Guard: Sendable {
         }
     }
 
-    func headArrived(_ call: CircuitBreaker.Call, _ outcome: Outcome?, retryAfter: Int64?, now: Instant) {
+    func headArrived(
+        _ call: CircuitBreaker.Call, _ outcome: Outcome?, retryAfter: Int64?, sample: LimitSample?, now: Instant
+    ) {
         step {
+            if let sample { $0.note(sample, now: now) }
             $0.see(now)
             $0.breaker.headArrived(call, outcome: outcome, retryAfterNanoseconds: retryAfter, now: $0.latest)
         }
     }
 
-    func settle(_ call: CircuitBreaker.Call, _ outcome: Outcome, retryAfter: Int64?, now: Instant) {
+    func settle(_ call: CircuitBreaker.Call, _ outcome: Outcome, retryAfter: Int64?, sample: LimitSample?, now: Instant) {
         step {
+            if let sample { $0.note(sample, now: now) }
             $0.see(now)
             $0.breaker.report(call, outcome, retryAfterNanoseconds: retryAfter, now: $0.latest)
         }
     }
 
-    func report(_ call: CircuitBreaker.Call, _ outcome: Outcome, retryAfter: Int64?, now: Instant) {
-        step { $0.report(call, outcome, retryAfter: retryAfter, now: now) }
+    func report(_ call: CircuitBreaker.Call, _ outcome: Outcome, retryAfter: Int64?, sample: LimitSample?, now: Instant) {
+        step {
+            if let sample { $0.note(sample, now: now) }
+            $0.report(call, outcome, retryAfter: retryAfter, now: now)
+        }
     }
 
     func discard(_ call: CircuitBreaker.Call) { step { $0.discard(call) } }
@@ -232,7 +235,8 @@ public final class Guard: Sendable {
 
     private func admission(_ step: GuardState.Step) -> Admission {
         switch step {
-        case .admitted(let call, let wouldRefuse): .admitted(AttemptPermit(self, call, wouldRefuse: wouldRefuse))
+        case .admitted(let call, let clock, let wouldRefuse):
+            .admitted(AttemptPermit(self, call, clock, wouldRefuse: wouldRefuse))
         case .mustWait: .mustWait
         case .refused(let refusal): .refused(refusal)
         }
@@ -254,6 +258,7 @@ extension GuardState {
             breaker: breaker.state, override: breaker.override, generation: breaker.generation, evidence: breaker.evidence,
             openings: breaker.openings, transitions: breaker.transitions, permits: bulkhead.permits, permitsInUse: bulkhead.inUse,
             highWater: bulkhead.highWater, queued: bulkhead.queued, places: bulkhead.places, isCongested: bulkhead.isCongested,
+            adaptiveLimit: adaptive?.limit, shedLevel: shedder.level,
             retriesAvailable: budget.available(now: latest), retriesOutstanding: budget.outstanding, retriesGranted: budget.granted,
             retriesRefunded: budget.refunded, retriesFree: budget.free, counters: counters)
     }

@@ -20,6 +20,10 @@ public struct GuardSnapshot: Equatable, Sendable {
     public var queued = 0
     public var places = 0
     public var isCongested = false
+    /// The permits that the upstream was found to take; `nil`: their number is fixed.
+    public var adaptiveLimit: Int?
+    /// Classes of priority that are turned away, least important first, 0 to 3.
+    public var shedLevel = 0
 
     // Retry budget.
     public var retriesAvailable = 0
@@ -48,6 +52,7 @@ public struct GuardCounters: Equatable, Sendable {
     public var refusedFull: UInt64 = 0
     public var refusedQueueTimeout: UInt64 = 0
     public var refusedCongestion: UInt64 = 0
+    public var refusedShed: UInt64 = 0
     public var refusedRetryBudget: UInt64 = 0
 
     /// Refusals with their reason words, in a fixed order.
@@ -55,7 +60,7 @@ public struct GuardCounters: Equatable, Sendable {
         [
             (.breakerOpen, refusedOpen), (.breakerHalfOpen, refusedHalfOpen), (.breakerRamp, refusedRamp),
             (.breakerForced, refusedForced), (.bulkheadFull, refusedFull), (.bulkheadQueueTimeout, refusedQueueTimeout),
-            (.bulkheadCoDel, refusedCongestion), (.retryBudget, refusedRetryBudget),
+            (.bulkheadCoDel, refusedCongestion), (.shedOccupancy, refusedShed), (.retryBudget, refusedRetryBudget),
         ]
     }
 
@@ -68,6 +73,7 @@ public struct GuardCounters: Equatable, Sendable {
         case .bulkheadFull: refusedFull += 1
         case .bulkheadQueueTimeout: refusedQueueTimeout += 1
         case .bulkheadCoDel: refusedCongestion += 1
+        case .shedOccupancy: refusedShed += 1
         case .retryBudget: refusedRetryBudget += 1
         default: break
         }

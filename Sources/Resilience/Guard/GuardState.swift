@@ -7,7 +7,7 @@ import Core
 struct GuardState: ~Copyable, Sendable {
     /// What a step decided; turned into tokens outside the lock.
     enum Step {
-        case admitted(CircuitBreaker.Call, wouldRefuse: Reason?)
+        case admitted(CircuitBreaker.Call, SampleClock, wouldRefuse: Reason?)
         case mustWait
         case refused(Refusal)
     }
@@ -21,6 +21,9 @@ struct GuardState: ~Copyable, Sendable {
     var breaker: CircuitBreaker
     var bulkhead: BulkheadState<any PermitWaiter>
     var budget: RetryBudget
+    /// `nil`: the permits stay as they are set.
+    var adaptive: AdaptiveLimit?
+    var shedder = OccupancyShedder()
     var counters = GuardCounters()
     let draw: Draw
     /// The latest instant seen: what is given back without an instant is dated with it.
@@ -29,11 +32,13 @@ struct GuardState: ~Copyable, Sendable {
     var isDelivering = false
 
     init(_ settings: GuardSettings, draw: Draw, identity: UInt64) {
-        bulkhead = BulkheadState(settings.bulkhead)
+        let concurrent = max(1, settings.bulkhead.concurrent)
+        adaptive = settings.bulkhead.adaptive.map { AdaptiveLimit($0, concurrent: concurrent) }
+        bulkhead = BulkheadState(settings.bulkhead.limited(to: adaptive?.limit))
         breaker = CircuitBreaker(
-            settings.breaker, perTry: settings.timeouts.perTry, expectedCalls: min(bulkhead.permits, 4_096), draw: draw,
+            settings.breaker, perTry: settings.timeouts.perTry, expectedCalls: min(concurrent, 4_096), draw: draw,
             identity: identity)
-        budget = RetryBudget(settings.retries.budget, permits: bulkhead.permits)
+        budget = RetryBudget(settings.retries.budget, permits: concurrent)
         self.draw = draw
         noteOccupancy()
     }
@@ -41,12 +46,12 @@ struct GuardState: ~Copyable, Sendable {
     // MARK: Steps
 
     /// Breaker peek, bulkhead permit, breaker reserve: since it is one step, the peek's answer holds for the reserve.
-    mutating func admit(now: Instant, request: UInt64, isFirstAttempt: Bool) -> Step {
+    mutating func admit(now: Instant, request: UInt64, isFirstAttempt: Bool, priority: Priority) -> Step {
         see(now)
         if let refusal = breaker.peek(now: latest, request: request, isFirstAttempt: isFirstAttempt) { return refuse(refusal) }
         switch bulkhead.take(now: latest) {
-        case .mustWait: return .mustWait
-        case .full: return refuse(full(request))
+        case .mustWait: return sheds(priority) ? refuse(shed(request)) : .mustWait
+        case .full: return refuse(sheds(priority) ? shed(request) : full(request))
         case .granted:
             noteOccupancy()
             return reserve(request, isFirstAttempt)
@@ -79,6 +84,29 @@ struct GuardState: ~Copyable, Sendable {
         see(now)
         if call.isFollowed { breaker.report(call, outcome, retryAfterNanoseconds: retryAfter, now: latest) }
         release()
+    }
+
+    /// What an attempt says about how many there may be.
+    mutating func note(_ sample: LimitSample, now: Instant) {
+        see(now)
+        guard adaptive?.onSample(sample, at: latest) == true, let limit = adaptive?.limit else { return }
+        bulkhead.setPermits(limit, now: latest)
+        noteOccupancy()
+    }
+
+    mutating func apply(_ settings: GuardSettings, now: Instant) {
+        see(now)
+        let concurrent = max(1, settings.bulkhead.concurrent)
+        if let wanted = settings.bulkhead.adaptive {
+            if adaptive == nil { adaptive = AdaptiveLimit(wanted, concurrent: concurrent) }
+            adaptive?.apply(wanted, concurrent: concurrent)
+        } else {
+            adaptive = nil
+        }
+        bulkhead.apply(settings.bulkhead.limited(to: adaptive?.limit), now: latest)
+        breaker.apply(settings.breaker, perTry: settings.timeouts.perTry, now: latest)
+        budget.apply(settings.retries.budget, permits: concurrent, now: latest)
+        noteOccupancy()
     }
 
     mutating func discard(_ call: CircuitBreaker.Call) {
@@ -120,12 +148,21 @@ struct GuardState: ~Copyable, Sendable {
         case .admitted(let call, let wouldRefuse):
             counters.admitted += 1
             if wouldRefuse != nil { counters.wouldRefuse += 1 }
-            return .admitted(call, wouldRefuse: wouldRefuse)
+            let clock = adaptive.map { SampleClock(inflight: bulkhead.inUse, epoch: $0.epoch) } ?? .off
+            return .admitted(call, clock, wouldRefuse: wouldRefuse)
         case .refused(let refusal):
             release()
             return refuse(refusal)
         }
     }
+
+    /// Looked at only here, where there is no permit at once.
+    private mutating func sheds(_ priority: Priority) -> Bool {
+        shedder.sheds(
+            priority, used: bulkhead.inUse + bulkhead.queued, capacity: bulkhead.permits + bulkhead.places, now: latest)
+    }
+
+    private func shed(_ request: UInt64) -> Refusal { Refusal(.shedOccupancy, retryAfterNanoseconds: retryAfter(request)) }
 
     private mutating func refuse(_ refusal: Refusal) -> Step {
         counters.count(refusal.reason)
@@ -141,5 +178,16 @@ struct GuardState: ~Copyable, Sendable {
 
     mutating func noteOccupancy() {
         breaker.bulkheadChanged(permitsInUse: bulkhead.inUse, permits: bulkhead.permits)
+    }
+}
+
+extension BulkheadSettings {
+    /// These settings with the permits that adapt; the waiting places stay as they are.
+    fileprivate func limited(to limit: Int?) -> BulkheadSettings {
+        guard let limit else { return self }
+        var limited = self
+        limited.queue = queuePlaces
+        limited.concurrent = limit
+        return limited
     }
 }
