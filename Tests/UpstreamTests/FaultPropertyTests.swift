@@ -15,7 +15,7 @@ import Testing
 /// delivered whole twice, and nothing stays held (T1, D1, O1, K2, R4; G8).
 @Suite struct FaultPropertyTests {
     @Test(arguments: 0..<40 as Range<UInt64>)
-    func nothingIsLostDoubledOrHeld(seed: UInt64) throws {
+    func T1_D1_K1_K2_R4_nothingIsLostDoubledOrHeld(seed: UInt64) throws {
         var random = Draws(seed: seed)
         let lab = try UpstreamLab(
             seed: seed, endpoints: 3, missing: seed % 3 == 0 ? 1 : 0,
