@@ -88,7 +88,7 @@ import Testing
         #expect(lab.edge.openConnections == 0, "seed \(seed): connections are left")
     }
 
-    private static func misbehave(_ peer: Peer, _ path: String, _ random: inout Draws, _ lab: UpstreamLab) {
+    static func misbehave(_ peer: Peer, _ path: String, _ random: inout Draws, _ lab: UpstreamLab) {
         let body = "for \(path) " + String(repeating: "y", count: random.below(3_000))
         let good = "HTTP/1.1 200 OK\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
         switch random.below(14) {
