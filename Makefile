@@ -4,7 +4,7 @@
 # make setup   install what a build, a run and the tests need (Debian 12; asks for root through sudo where needed)
 # make build   release build of the command line
 # make run     build it and start the demo: a local CA, three services, the gateway before them over TLS
-# make test    all tests: units and simulations, then the real binary end to end
+# make test    all tests: units and simulations, then the real binary end to end; each invariant has one of its name
 # make check   format lint, warnings as errors, import check, tests
 # make stress  the guard under 8 threads, 10^7 operations, and 10^6 interleavings of the bulkhead's seam; again with TSan
 # make fuzz    libFuzzer on the HTTP/1 parser (FUZZ_SECONDS=600)
@@ -44,6 +44,7 @@ e2e: build
 	HOLDFAST=$(abspath $(HOLDFAST)) swift test --filter EndToEndTests
 
 test: build
+	python3 Tests/invariants.py
 	Fuzz/run.sh 60
 	swift build $(RELEASE) --product resilience-stress
 	.build/release/resilience-stress --operations 100000 --interleavings 100000

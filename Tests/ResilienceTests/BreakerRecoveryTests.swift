@@ -132,7 +132,7 @@ import Testing
         }
     }
 
-    @Test func B6_stragglersChangeNothing() {
+    @Test func B6_E04_stragglersChangeNothing() {
         // E04: started when closed, reported in every later state.
         let bench = BreakerBench(Self.settings)
         var old: [CircuitBreaker.Call] = []

@@ -72,7 +72,7 @@ import Testing
     }
 
     @Test(arguments: [(100, 5_000), (100, 5_500), (7, 3_333), (20, 10_000), (128, 1), (1_000, 2_345)])
-    func B4_tripsAfterExactlyTheShare(n: Int, rate: Int) {
+    func B4_tripsAfterExactlyTheThresholdOfAFullWindow(n: Int, rate: Int) {
         let bench = BreakerBench(.plain(n, minimum: 1, rate: rate))
         for _ in 0..<n { bench.run(.success) }
         var failures = 0
@@ -171,7 +171,7 @@ import Testing
         #expect(freed <= 1_000 + 64 * 25 + 1)
     }
 
-    @Test func saturationNeedsFullnessAndNoFastHead() {
+    @Test func B5_saturationNeedsFullnessAndNoFastHead() {
         func crossings(_ n: Int, inUse: Int, fastAfter: Int?) -> Character {
             let bench = BreakerBench(
                 Self.hangSettings.with {

@@ -58,7 +58,7 @@ import Testing
         #expect(state.take(now: .origin) == .full)
     }
 
-    @Test func aReleasedPermitIsHandedOn() {
+    @Test func K6_aReleasedPermitIsHandedOn() {
         var state = bulkhead(1, 5)
         #expect(state.take(now: .origin) == .granted)
         for waiter in 1...3 { join(&state, waiter, at: 0) }

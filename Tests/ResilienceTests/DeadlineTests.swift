@@ -15,7 +15,7 @@ import Testing
             (15_000, 20_000, 16_000, false),
             (nil, 2_000, 3_000, true), (nil, nil, nil, false), (15_000, -5, 1_000, true),
         ] as [(Int64?, Int64?, Int64?, Bool)])
-    func theShorterOfRouteAndCaller(total: Int64?, caller: Int64?, expiry: Int64?, isCallers: Bool) {
+    func D1_theShorterOfRouteAndCaller(total: Int64?, caller: Int64?, expiry: Int64?, isCallers: Bool) {
         let deadline = Deadline(start: Self.start, total: total.map { .milliseconds($0) }, caller: caller.map { .milliseconds($0) })
         #expect(deadline.expiry == expiry.map { .milliseconds($0) } ?? .never)
         #expect(deadline.isCallers == isCallers)
@@ -32,7 +32,7 @@ import Testing
             (12_000, .until(.milliseconds(16_000), limitedBy: .total)), (15_995, .until(.milliseconds(16_000), limitedBy: .total)),
             (15_996, .insufficient), (16_000, .insufficient), (20_000, .insufficient),
         ] as [(Int64, Deadline.Attempt)])
-    func anAttemptGetsTheLesser(at: Int64, attempt: Deadline.Attempt) {
+    func D1_anAttemptGetsTheLesser(at: Int64, attempt: Deadline.Attempt) {
         let deadline = Deadline(start: Self.start, total: .seconds(15))
         #expect(deadline.attempt(at: .milliseconds(at), TimeoutSettings()) == attempt)
     }

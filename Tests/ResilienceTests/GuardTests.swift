@@ -223,7 +223,7 @@ extension GuardSettings {
         #expect(guardian.snapshot().counters.refusedQueueTimeout == 1)
     }
 
-    @Test func cancellingBeforeAndAfterTheGrant() {
+    @Test func K2_cancellingBeforeAndAfterTheGrant() {
         let guardian = make(.small(permits: 1, places: 2))
         var kept: AttemptPermit?
         #expect(guardian.ask(0, keep: &kept) == .admitted)
@@ -258,7 +258,7 @@ extension GuardSettings {
         #expect(guardian.inUse == 0)
     }
 
-    @Test func raisingTheLimitGrantsAtOnceAndStateIsKept() {
+    @Test func K6_raisingTheLimitGrantsAtOnceAndStateIsKept() {
         let guardian = make(.small(permits: 1, places: 3))
         guardian.run(0, failure)
         var kept: AttemptPermit?

@@ -91,7 +91,7 @@ import Testing
         #expect(snapshot.counters.queued == UInt64(waited.load(ordering: .relaxed)))
     }
 
-    @Test func E02_exactlyTheProbesAtTheInstantOfHalfOpening() {
+    @Test func B2_E02_exactlyTheProbesAtTheInstantOfHalfOpening() {
         for round in 0..<20 as Range<Int64> {
             var settings = GuardSettings.small(permits: 1_000, places: 0)
             settings.breaker.halfOpenCalls = 1 + Int(round % 5)
@@ -118,7 +118,7 @@ import Testing
         }
     }
 
-    @Test func E05_tenThousandWaitersCancelledAtRandomMoments() {
+    @Test func K2_E05_tenThousandWaitersCancelledAtRandomMoments() {
         let seed = Seed.current
         let settings = GuardSettings.small(permits: 8, places: 10_000)
         let guardian = Guard(settings, draw: Draw(seed: 1))

@@ -34,7 +34,7 @@ import Testing
     @Test(arguments: [
         (0, 1), (4, 1), (5, 2), (9, 2), (10, 3), (100, 21), (1_000, 201),
     ])
-    func theRatioOfTheFirstsAndOneFromTheFloor(firsts: Int, granted: Int) {
+    func R1_theRatioOfTheFirstsAndOneFromTheFloor(firsts: Int, granted: Int) {
         var budget = RetryBudget(settings(), permits: 10_000)
         deposit(&budget, firsts, at: 1)
         #expect(budget.available(now: .milliseconds(1)) == granted)
@@ -43,7 +43,7 @@ import Testing
         #expect(budget.refused == UInt64(1_000 - granted))
     }
 
-    @Test func sevenTenthsIsNotAll() {
+    @Test func R1_sevenTenthsIsNotAll() {
         // A budget that divides by a truncated 1/ratio grants everything at 0.7 (tower).
         var budget = RetryBudget(settings(ratio: 7_000, perSecond: 0), permits: 100_000)
         deposit(&budget, 1_000, at: 1)
@@ -59,7 +59,7 @@ import Testing
         #expect(granted == 100)
     }
 
-    @Test func theFloorsBurstIsItsRate() {
+    @Test func R6_theFloorsBurstIsItsRate() {
         var budget = RetryBudget(settings(ratio: 0, perSecond: 10_000), permits: 1_000)
         let first = grants(&budget, 200, at: 0)
         #expect(first == 10, "not a whole window of it at once")
@@ -147,7 +147,7 @@ import Testing
         #expect(budget.outstanding == 0)
     }
 
-    @Test func aRefundIsWorthWhatWasTaken() {
+    @Test func R4_aRefundIsWorthWhatWasTaken() {
         var budget = RetryBudget(settings(), permits: 100)
         deposit(&budget, 5, at: 1)
         let one = budget.withdraw(now: .milliseconds(1))

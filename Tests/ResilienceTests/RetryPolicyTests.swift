@@ -84,7 +84,7 @@ import Testing
         Row("no descriptors here", .localResources, .no, "nnn", "nnn"),
         Row("client gone", .clientCancelled, .maybe, "nnn", "nnn"),
     ])
-    func conditionAndMethod(row: Row) {
+    func T1_conditionAndMethod(row: Row) {
         var everything = RetrySettings()
         everything.retryOn = Reason.allCases.map { .reason($0.rawValue) } + (100...599).map { .status($0) }
         var nothing = RetrySettings()
@@ -224,7 +224,7 @@ import Testing
             (.max, 60_000_000_000, .retryPushback),
             (1_000_000_000, 1_000_000_000, .retryDeadline), (1_000_000_000, 1_200_000_000, nil), (-5, 1_000_000_000, nil),
         ] as [(Int64, Int64, Reason?)])
-    func theWaitMustFit(asked: Int64, remaining: Int64, no: Reason?) {
+    func T4_theWaitMustFit(asked: Int64, remaining: Int64, no: Reason?) {
         let decision = Self.decide(
             Self.question(.statusBackpressure, .yes, status: 429) {
                 $0.pushback = .after(nanoseconds: asked)
@@ -233,7 +233,7 @@ import Testing
         if let no { #expect(decision == .no(no)) } else if case .no(let reason) = decision { Issue.record("\(reason)") }
     }
 
-    @Test func theSmallestTryMustFitTheDeadline() {
+    @Test func T4_theSmallestTryMustFitTheDeadline() {
         let question = Self.question { $0.hasUntriedEndpoint = true }
         #expect(
             Self.isRetried(

@@ -94,7 +94,7 @@ import Testing
 
     /// gRPC's own limit is the call's, body and all: passed on less the time that went by, whoever sent it.
     @Test(arguments: [true, false])
-    func grpcTimeoutsAreCountedDown(trusted: Bool) throws {
+    func D2_grpcTimeoutsAreCountedDown(trusted: Bool) throws {
         let lab = try failingLab()
         let asker = ask(lab, [("content-type", "application/grpc"), ("grpc-timeout", "3S")], trusted: trusted)
         over(lab, asker)
@@ -105,7 +105,7 @@ import Testing
 
     /// A trusted caller's limit is the deadline, and its being short is not the upstream's fault.
     @Test(arguments: [("x-request-timeout-ms", "250"), ("grpc-timeout", "250m")])
-    func aTrustedCallersLimitBinds(name: String, value: String) throws {
+    func D1_aTrustedCallersLimitBinds(name: String, value: String) throws {
         let lab = try UpstreamLab()
         lab.upstream.answer = { _, _ in }
         let asker = ask(lab, [(name, value)])

@@ -60,7 +60,7 @@ import Testing
     }
 
     @Test(arguments: Cut.allCases, Way.allCases)
-    func P14_aPostIsDeliveredAtMostOnce(cut: Cut, way: Way) throws {
+    func T1_P14_aPostIsDeliveredAtMostOnce(cut: Cut, way: Way) throws {
         let whole = try run(.post, nil, way, at: 0, firstOnly: false)
         #expect(whole.delivered == 1 && whole.said.hasPrefix("200 a") && whole.sent > 150)
         let length = way == .request ? whole.sent : 80

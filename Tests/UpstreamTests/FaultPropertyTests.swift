@@ -15,7 +15,7 @@ import Testing
 /// delivered whole twice, and nothing stays held (T1, D1, O1, K2, R4; G8).
 @Suite struct FaultPropertyTests {
     @Test(arguments: 0..<40 as Range<UInt64>)
-    func nothingIsLostDoubledOrHeld(seed: UInt64) throws {
+    func T1_D1_K1_K2_R4_nothingIsLostDoubledOrHeld(seed: UInt64) throws {
         var random = Draws(seed: seed)
         let lab = try UpstreamLab(
             seed: seed, endpoints: 3, missing: seed % 3 == 0 ? 1 : 0,
@@ -88,7 +88,7 @@ import Testing
         #expect(lab.edge.openConnections == 0, "seed \(seed): connections are left")
     }
 
-    private static func misbehave(_ peer: Peer, _ path: String, _ random: inout Draws, _ lab: UpstreamLab) {
+    static func misbehave(_ peer: Peer, _ path: String, _ random: inout Draws, _ lab: UpstreamLab) {
         let body = "for \(path) " + String(repeating: "y", count: random.below(3_000))
         let good = "HTTP/1.1 200 OK\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
         switch random.below(14) {

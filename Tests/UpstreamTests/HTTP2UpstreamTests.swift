@@ -158,7 +158,7 @@ import Testing
     }
 
     /// In two steps: at the first nothing new begins there, at the second it is decided (RFC 9113 §6.8).
-    @Test func goAwayInTwoSteps() throws {
+    @Test func T6_goAwayInTwoSteps() throws {
         let (lab, server) = try lab { $0.retries.attempts = 1 }
         server.answer = { peer, stream, n in
             if n == 1 {
@@ -181,7 +181,7 @@ import Testing
     }
 
     /// A connection that is lost takes its streams with it: what is safe goes again, what may have been processed does not.
-    @Test func aLostConnectionLosesNothingInSilence() throws {
+    @Test func T6_aLostConnectionLosesNothingInSilence() throws {
         let (lab, server) = try lab { $0.retries.budget.minimumPerSecondThousandths = 100_000 }
         server.answer = { peer, stream, n in
             if n == 6 { peer.reset() } else if n > 6 { peer.say(Frame.answer(stream)) }
@@ -194,7 +194,7 @@ import Testing
         over(lab)
     }
 
-    @Test func cancellingResetsTheStreamAndKeepsTheConnection() throws {
+    @Test func D3_cancellingResetsTheStreamAndKeepsTheConnection() throws {
         let (lab, server) = try lab()
         server.answer = { peer, stream, n in if n > 1 { peer.say(Frame.answer(stream)) } }
         let first = lab.ask()

@@ -143,7 +143,7 @@ import Testing
         over(lab)
     }
 
-    @Test func cancellingClosesTheConnection() throws {
+    @Test func D3_cancellingClosesTheConnection() throws {
         let lab = try UpstreamLab()
         lab.upstream.answer = { _, _ in }
         let asker = lab.ask()

@@ -125,7 +125,7 @@ import Testing
         #expect(lab.upstream.requests[0].hasSuffix("\r\n\r\n" + body))
     }
 
-    @Test func aBodyBeyondItsCapIsNotReplayed() throws {
+    @Test func E08_aBodyBeyondItsCapIsNotReplayed() throws {
         let lab = try lab([.status503])
         let asker = lab.ask(.put, body: String(repeating: "x", count: 65_537))
         over(lab, asker)
@@ -146,7 +146,7 @@ import Testing
     }
 
     /// R2: with everything failing, the upstream sees at most 1.2 times the demand and the floor.
-    @Test func R2_theBudgetHolds() throws {
+    @Test func R2_E06_theBudgetHolds() throws {
         let lab = try lab(Array(repeating: .status503, count: 4_000)) {
             $0.breaker.disabled = true
             $0.retries.attempts = 5
@@ -298,7 +298,7 @@ import Testing
     }
 
     /// B1, T4: while the breaker is not closed nothing is tried again.
-    @Test func noRetryWhileTheBreakerIsOpen() throws {
+    @Test func T4_noRetryWhileTheBreakerIsOpen() throws {
         let lab = try lab(Array(repeating: .status503, count: 99)) {
             $0.breaker.consecutiveFailures = 1
             $0.retries.attempts = 3

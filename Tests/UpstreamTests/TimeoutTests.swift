@@ -116,7 +116,7 @@ import Testing
     }
 
     /// K3, K6: what comes free goes to who waits, at that instant.
-    @Test func aFreedPermitGoesToWhoWaits() throws {
+    @Test func K6_aFreedPermitGoesToWhoWaits() throws {
         let lab = try UpstreamLab {
             $0.bulkhead.concurrent = 1
             $0.bulkhead.queue = 1
@@ -136,7 +136,7 @@ import Testing
     }
 
     /// The client's body is waited for at nobody's cost: the clocks of try and whole stand still (semantics, section 4; D4).
-    @Test func theClocksStandStillForTheClientsBody() throws {
+    @Test func D4_theClocksStandStillForTheClientsBody() throws {
         let lab = try UpstreamLab { $0.retries.attempts = 1 }
         lab.upstream.answer = { _, _ in }
         let asker = lab.ask(.put, body: "hello", sendsBody: false)

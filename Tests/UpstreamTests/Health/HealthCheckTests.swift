@@ -368,7 +368,7 @@ import Testing
     }
 
     /// With all endpoints out the picker panics and uses all of them (semantics, section 9): checks alone never end a service.
-    @Test func withAllEndpointsOutRequestsGoOn() throws {
+    @Test func L5_E10_withAllEndpointsOutRequestsGoOn() throws {
         let lab = try UpstreamLab(endpoints: 2, health: Self.settings())
         let (monitor, witness) = monitor(lab)
         for upstream in lab.upstreams {
