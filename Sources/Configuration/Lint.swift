@@ -23,6 +23,7 @@ struct Lint {
                         at: [.key("upstreams"), .key(upstream.name), .key("tls"), .key("verify")],
                         "verify is off: anybody between here and the upstream can read and change everything"))
             }
+            warnings += hedging(upstream, at: place + [.key("hedging")])
             if upstream.healthCheck != nil, upstream.endpoints.count == 1 {
                 warnings.append(
                     warning(
@@ -45,6 +46,14 @@ struct Lint {
             warnings.append(warning(at: [.key("upstreams"), .key(upstream.name)], "no route leads to it"))
         }
         return warnings
+    }
+
+    /// A hedge that can never be sent.
+    private func hedging(_ upstream: Configuration.Upstream, at place: [PathComponent]) -> [Complaint] {
+        guard upstream.guardSettings.hedging != nil else { return [] }
+        if upstream.endpoints.count == 1 { return [warning(at: place, "1 endpoint: there is no other to send a hedge to")] }
+        guard upstream.guardSettings.retries.attempts == 1 else { return [] }
+        return [warning(at: place, "retries.attempts 1: a hedge is a second attempt, and is never sent")]
     }
 
     /// perTry ≥ overall; tries · perTry + back-offs > overall.

@@ -7,6 +7,8 @@ public struct GuardSettings: Equatable, Sendable {
     public var breaker = BreakerSettings()
     public var retries = RetrySettings()
     public var bulkhead = BulkheadSettings()
+    /// `nil`: no second attempt is sent beside a slow one. Default.
+    public var hedging: HedgeSettings?
 
     public init() {}
 }

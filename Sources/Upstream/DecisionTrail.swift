@@ -17,6 +17,8 @@ package struct DecisionTrail: Sendable {
         case panicking
         case queued, granted, refused, failed, answered
         case retry
+        /// Sent a second time beside the first.
+        case hedged
         /// No further attempt, and why.
         case final
         /// To the upstream that the route falls back to.
@@ -34,6 +36,7 @@ package struct DecisionTrail: Sendable {
             case .failed: "failed"
             case .answered: "answered"
             case .retry: "retry"
+            case .hedged: "hedged"
             case .final: "no_retry"
             case .elsewhere: "elsewhere"
             case .cancelled: "cancelled"

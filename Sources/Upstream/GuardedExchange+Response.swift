@@ -16,6 +16,7 @@ extension GuardedExchange: PoolWaiter {
             return
         }
         let now = reactor.now
+        waitsInLeg = false
         self.exchange = exchange
         isReusedConnection = reused
         phase = .awaitingHead
@@ -31,6 +32,7 @@ extension GuardedExchange: PoolWaiter {
 
     package func leaseFailed(_ failure: LeaseFailure) {
         guard phase == .leasing else { return }
+        waitsInLeg = false
         attemptFailed(AttemptEnd(failure))
     }
 }
@@ -79,6 +81,14 @@ extension GuardedExchange: ResponseHandler {
             }
             note(.answered, outcome.reason, value: Int64(response.status))
             let end = AttemptEnd(outcome: outcome, status: response.status, detail: "")
+            if isHedging && isWorthAnother(outcome, status: response.status) {
+                // The other leg is the further attempt. This answer is kept, in case that one has none.
+                kept?.giveUp()
+                kept = exchange.take().map { KeptAnswer(response, of: $0) }
+                settleAttempt(outcome)
+                promoteHedge()
+                return
+            }
             switch decideRetry(end, pushback: pushback) {
             case .no(let reason):
                 note(.final, reason)
@@ -95,6 +105,7 @@ extension GuardedExchange: ResponseHandler {
             }
         }
         if outcome.outcomeClass == .success && !isRetried(response.status) { note(.answered, value: Int64(response.status)) }
+        dropHedge(Outcome(.neutral, reason: .hedgeLost, processed: .maybe))
         // Committed: from here the answer is the client's, whatever happens.
         phase = .relaying
         dropKept()
@@ -146,6 +157,10 @@ extension GuardedExchange: ResponseHandler {
     func attemptFailed(_ end: AttemptEnd) {
         note(.failed, end.outcome.reason)
         settleAttempt(end.outcome)
+        if isHedging {
+            promoteHedge()
+            return
+        }
         switch decideRetry(end, pushback: .none) {
         case .retry(let delay):
             note(.retry, value: delay)
@@ -190,7 +205,7 @@ extension GuardedExchange: ResponseHandler {
     }
 
     /// A status that is no failure of the upstream and is tried again all the same: 421, 425, and what `retry_on` lists.
-    private func isRetried(_ status: Int) -> Bool {
+    func isRetried(_ status: Int) -> Bool {
         status == 421 || status == 425 || pools?.cluster.settings.retries.retryOn?.contains(.status(status)) ?? false
     }
 
@@ -207,6 +222,7 @@ extension GuardedExchange: ResponseHandler {
         leaveClientWait(now: reactor.now)
         if outcome.processed != .no { mayBeProcessed = true }
         endpoint?.exchangeEnded()
+        recordFirstByte(outcome, elapsed: reactor.now.nanoseconds(since: attemptStartedAt))
         if let choice = choice.take() {
             // To the head if one came, else to the failure.
             let latency = timings.firstByte > 0 ? timings.firstByte : reactor.now.nanoseconds(since: attemptStartedAt)
@@ -217,17 +233,28 @@ extension GuardedExchange: ResponseHandler {
         perTryDeadline = .never
         stageDeadline = .never
         idleDeadline = .never
+        hedgeAt = .never
     }
 
-    /// Ends whatever the attempt holds, in any phase.
+    /// Ends whatever the attempt and its hedge hold, in any phase.
     func endAttempt(_ outcome: Outcome, cancelling: Bool) {
+        dropHedge(outcome)
+        endOwnAttempt(outcome, cancelling: cancelling)
+    }
+
+    func endOwnAttempt(_ outcome: Outcome, cancelling: Bool) {
         let given = exchange
         exchange = nil
         switch phase {
         case .queued:
             if let ticket = waiting.take() { pools?.cluster.bulkhead.abandon(ticket) }
         case .leasing:
-            if let pools, pools.pools.indices.contains(endpointIndex) { pools.pools[endpointIndex].cancel(self) }
+            if waitsInLeg {
+                waitsInLeg = false
+                leg?.stopWaiting()
+            } else if let pools, pools.pools.indices.contains(endpointIndex) {
+                pools.pools[endpointIndex].cancel(self)
+            }
             settleAttempt(outcome)
         case .awaitingHead, .relaying:
             settleAttempt(outcome)
@@ -302,6 +329,7 @@ extension GuardedExchange: ResponseHandler {
 
     /// Back to the start, holding nothing.
     func finish() {
+        dropHedge(Outcome(.neutral, reason: .hedgeLost, processed: .maybe))
         phase = .idle
         dropKept()
         permit = nil

@@ -20,7 +20,9 @@ package struct StageTimings: Sendable {
 extension GuardedExchange: TimerOwner {
     func armTimer() {
         let total = waitingForClientSince == nil ? totalDeadline : .never
-        let next = min(min(total, perTryDeadline), min(stageDeadline, idleDeadline))
+        var next = min(min(total, perTryDeadline), min(stageDeadline, idleDeadline))
+        next = min(next, hedgeAt)
+        if isHedging, let leg { next = min(next, leg.deadline) }
         if next == .never { timer.cancel() } else { reactor.schedule(timer, at: next) }
     }
 
@@ -50,6 +52,7 @@ extension GuardedExchange: TimerOwner {
     }
 
     package func timerFired(_ timer: Timer, now: Instant) {
+        if phase == .leasing || phase == .awaitingHead { lookAfterHedge(now: now) }
         switch phase {
         case .idle: return
         case .queued:
@@ -98,6 +101,11 @@ extension GuardedExchange: TimerOwner {
         let answer: Reason = isTotal ? .deadline : isFirstByte ? .timeoutFirstByte : .timeoutPerTry
         let end = AttemptEnd(outcome: outcome, status: nil, detail: "the attempt took too long", answerReason: answer)
         note(.failed, answer)
+        if !isTotal && isHedging {
+            endOwnAttempt(outcome, cancelling: true)
+            promoteHedge()
+            return
+        }
         endAttempt(outcome, cancelling: true)
         switch isTotal ? RetryDecision.no(.retryDeadline) : decideRetry(end, pushback: .none) {
         case .retry(let delay):

@@ -73,6 +73,13 @@ package final class GuardedExchange {
     /// The host as the client asked for it.
     var clientAuthority = Slice.empty
 
+    // A second attempt beside it.
+    var hedgeAt = Instant.never
+    /// Made with the first hedge, and kept.
+    var leg: HedgeLeg?
+    /// The attempt was a hedge and still waits for its connection: in the pool stands the leg.
+    var waitsInLeg = false
+
     // All attempts.
     package internal(set) var attempts = 0
     var tried = TriedEndpoints()
@@ -356,6 +363,7 @@ package final class GuardedExchange {
         phase = .leasing
         attemptStartedAt = now
         perTryDeadline = now.advanced(byNanoseconds: limits.perTry)
+        planHedge(now: now)
         armTimer()
         pools.pools[index].lease(self)
     }
@@ -378,13 +386,7 @@ package final class GuardedExchange {
     func deliverRequest() {
         guard let exchange, let head else { return }
         let sendsBody = hasBody
-        if let authorities = pools?.cluster.authorities {
-            let name = authorities[endpointIndex]
-            head.authority = head.fields.store(name.span)
-        } else {
-            head.authority = clientAuthority
-        }
-        if pools?.cluster.attemptFields == true { tellOfAttempt(head) }
+        prepare(head, for: endpointIndex, deadline: perTryDeadline)
         exchange.send(head, endStream: !sendsBody)
         if sendsBody {
             if !body.isEmpty {
@@ -402,9 +404,19 @@ package final class GuardedExchange {
         }
     }
 
-    private func tellOfAttempt(_ head: RequestHead) {
+    /// Makes the head that of the attempt that is sent now.
+    func prepare(_ head: RequestHead, for endpoint: Int, deadline: Instant) {
+        if let authorities = pools?.cluster.authorities {
+            let name = authorities[endpoint]
+            head.authority = head.fields.store(name.span)
+        } else {
+            head.authority = clientAuthority
+        }
+        if pools?.cluster.attemptFields == true { tellOfAttempt(head, until: min(deadline, totalDeadline)) }
+    }
+
+    private func tellOfAttempt(_ head: RequestHead, until deadline: Instant) {
         let now = reactor.now
-        let deadline = min(perTryDeadline, totalDeadline)
         terms.write(
             to: head, attempt: attempts, elapsed: now.nanoseconds(since: startedAt),
             wait: deadline == .never ? .max : deadline.nanoseconds(since: now),

@@ -191,6 +191,10 @@ struct ComplaintTests {
             "x.yaml:5:67: upstreams.a.guard.breaker.window: \"10\" has no unit; expected a duration such as 250ms, 5s or 1m, from 100ms to 1h",
             "a bare window"),
         Row(
+            "guard: { hedging: { quantile: 100%, minimum_delay: 0ms } }",
+            "x.yaml:5:69: upstreams.a.guard.hedging.quantile: \"100%\" is out of range; expected a share such as 20%, from 50% to 99.99%\nx.yaml:5:90: upstreams.a.guard.hedging.minimum_delay: \"0ms\" is out of range; expected a duration such as 250ms, 5s or 1m, from 1ms to 1m",
+            "a hedge of every request"),
+        Row(
             "guard: { breaker: { failure_rate: 0% } }",
             "x.yaml:5:73: upstreams.a.guard.breaker.failure_rate: \"0%\" is out of range; expected a share such as 20%, from 0.01% to 100%",
             "a threshold of nothing"),

@@ -65,6 +65,7 @@ struct EdgeModelTests {
         check.statuses = [200...299]
         check.host = "users.internal"
         users.healthCheck = check
+        users.guardSettings.hedging = HedgeSettings()
         users.balance = .hash
         users.hashKey = .header("x-user")
         users.guardSettings.breaker.halfOpenWait = .seconds(10)

@@ -75,6 +75,21 @@ struct LintTests {
         #expect(try read(two).warnings == [])
     }
 
+    @Test func hedgesThatAreNeverSent() throws {
+        let alone = try read(minimal(upstream: "guard: { hedging: {} }")).warnings
+        #expect(
+            alone.map(\.description) == [
+                "x.yaml:5:63: upstreams.a.guard.hedging: 1 endpoint: there is no other to send a hedge to"
+            ])
+        let two = minimal().replacing(
+            "[\"127.0.0.1:9001\"]",
+            with: "[\"127.0.0.1:9001\", \"127.0.0.1:9002\"], guard: { hedging: {}, retries: { attempts: 1 } }")
+        #expect(
+            try read(two).warnings.map(\.description) == [
+                "x.yaml:4:92: upstreams.a.guard.hedging: retries.attempts 1: a hedge is a second attempt, and is never sent"
+            ])
+    }
+
     @Test func looksAtRoutesAndUse() throws {
         let text = minimal(
             upstream: "tls: { verify: false } }\n  b: { endpoints: [\"127.0.0.1:9002\"]", route: "to: a, timeouts: { total: 6s }")

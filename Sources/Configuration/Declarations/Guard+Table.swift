@@ -20,6 +20,27 @@ extension GuardSettings {
                 Field(
                     "bulkhead", \.bulkhead, BulkheadSettings.table.kind(BulkheadSettings()), "Bounds how much is under way at once."
                 ),
+                Field(
+                    "hedging", \.hedging, HedgeSettings.table.kind(HedgeSettings()).orOff(),
+                    "Sends a request that waits long for its answer to another endpoint as well; the first answer counts."),
+            ])
+    }
+}
+
+extension HedgeSettings {
+    static var table: Table<Self> {
+        Table(
+            name: "Hedging",
+            documentation:
+                "One further attempt beside a slow one, of requests that may be sent twice, where there is another endpoint; it counts as one of `retries.attempts` and is paid from the retry budget. `{}` turns it on.",
+            fields: [
+                Field(
+                    "quantile", \.quantile, .share(5_000...9_999),
+                    "Share of the answers that begin sooner than the hedge is sent; the rest is about the load it adds."),
+                Field("minimum_delay", \.minimumDelay, .duration(.milliseconds(1) ... .seconds(60)), "Never sooner than this."),
+                Field(
+                    "initial_delay", \.initialDelay, .duration(.milliseconds(1) ... .seconds(60)),
+                    "Until 100 answers are known, of the last 10 to 20 s."),
             ])
     }
 }

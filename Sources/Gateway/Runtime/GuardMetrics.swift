@@ -24,6 +24,15 @@ enum GuardMetrics {
         gauge("holdfast_bulkhead_permits_in_use", "Permits in use.") { Double($0.permitsInUse) }
         gauge("holdfast_bulkhead_queue", "Requests that wait for a permit.") { Double($0.queued) }
         gauge("holdfast_retry_tokens_outstanding", "Extra attempts under way or in back-off.") { Double($0.retriesOutstanding) }
+        for (result, read) in [
+            ("launched", { @Sendable in guardian.hedging.launched }), ("won", { @Sendable in guardian.hedging.won }),
+            ("refused", { @Sendable in guardian.hedging.unpaid }),
+        ] {
+            registry.counter(
+                "holdfast_hedges_total",
+                help: "Second attempts beside slow ones: launched, those whose answer counted, and those that the guard did not grant.",
+                labels: labels + [("result", result)], read: read)
+        }
         let picker = cluster.picker
         for (index, endpoint) in cluster.endpoints.enumerated() {
             registry.gauge(

@@ -29,6 +29,8 @@ public final class Guard: Sendable {
     private let refusedAtGate = Atomic<UInt64>(0)
     private let forcedAtGate = Atomic<UInt64>(0)
     private let lock: GuardLock<GuardState>
+    /// What is known of the time to a response head; kept as long as the guard.
+    public let hedging = Hedging()
 
     /// - Parameter identity: tells guards with one seed apart in draws; a hash of the upstream's name, say.
     public init(_ settings: GuardSettings = GuardSettings(), draw: Draw, identity: UInt64 = 0) {

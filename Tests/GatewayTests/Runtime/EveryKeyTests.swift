@@ -161,6 +161,7 @@ import Upstream
                 max_retry_after: 4s
                 replay_body: 32KiB
               bulkhead: { concurrent: 20, queue: 5, queue_timeout: 60ms }
+              hedging: { quantile: 90%, minimum_delay: 12ms, initial_delay: 80ms }
           counted:
             endpoints: [127.0.0.1:9002]
             guard: { breaker: { window: { kind: count, calls: 30 } } }
@@ -443,6 +444,11 @@ import Upstream
         guardSettings.bulkhead.concurrent = 20
         guardSettings.bulkhead.queue = 5
         guardSettings.bulkhead.queueTimeout = .milliseconds(60)
+        var hedging = HedgeSettings()
+        hedging.quantile = Share(tenThousandths: 9_000)
+        hedging.minimumDelay = .milliseconds(12)
+        hedging.initialDelay = .milliseconds(80)
+        guardSettings.hedging = hedging
         let users = try users()
         #expect(users.settings == guardSettings)
         #expect(users.limits == AttemptLimits(guardSettings.timeouts, queueTimeout: .milliseconds(60)))
