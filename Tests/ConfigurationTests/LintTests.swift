@@ -79,14 +79,14 @@ struct LintTests {
         let alone = try read(minimal(upstream: "guard: { hedging: {} }")).warnings
         #expect(
             alone.map(\.description) == [
-                "x.yaml:5:63: upstreams.a.guard.hedging: 1 endpoint: there is no other to send a hedge to"
+                "x.yaml:5:57: upstreams.a.guard.hedging: 1 endpoint: there is no other to send a hedge to"
             ])
         let two = minimal().replacing(
             "[\"127.0.0.1:9001\"]",
             with: "[\"127.0.0.1:9001\", \"127.0.0.1:9002\"], guard: { hedging: {}, retries: { attempts: 1 } }")
         #expect(
             try read(two).warnings.map(\.description) == [
-                "x.yaml:4:92: upstreams.a.guard.hedging: retries.attempts 1: a hedge is a second attempt, and is never sent"
+                "x.yaml:5:75: upstreams.a.guard.hedging: retries.attempts 1: a hedge is a second attempt, and is never sent"
             ])
     }
 
