@@ -184,6 +184,7 @@ extension GuardSettings {
         after.counters = before.counters
         after.permitsInUse = before.permitsInUse
         after.isCongested = before.isCongested
+        after.shedLevel = before.shedLevel
         #expect(after == before)
         #expect(detector.ejectedCount == 0 && detector.evaluate(now: .milliseconds(10_000)).isEmpty)
     }
