@@ -248,6 +248,8 @@ extension GuardedExchange: ResponseHandler {
         switch phase {
         case .queued:
             if let ticket = waiting.take() { pools?.cluster.bulkhead.abandon(ticket) }
+            // Granted, and then there was no endpoint: it goes back before the request goes elsewhere.
+            permit = nil
         case .leasing:
             if waitsInLeg {
                 waitsInLeg = false

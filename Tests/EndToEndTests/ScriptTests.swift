@@ -6,8 +6,16 @@ import Testing
 
 /// The scripts in `Support/`: clients and backends that share no code with the gateway. Each says what is not so, and counts.
 @Suite(.serialized) struct ScriptTests {
-    @Test(arguments: ["cases.py", "isolation.py", "operations.py", "protocols.py", "storm.py"])
-    func script(name: String) throws {
+    @Test(arguments: ["cases.py", "operations.py", "protocols.py", "storm.py"])
+    func script(name: String) throws { try passes(name) }
+
+    @Test func K4_P12_anUpstreamThatHangsDoesNotTakeTheOtherWithIt() throws { try passes("isolation.py") }
+
+    @Test func P10_P13_limitsHoldAcrossReactors() throws { try passes("limits.py") }
+
+    @Test func P11_oneOfFourEndpointsIsKilled() throws { try passes("dying.py") }
+
+    private func passes(_ name: String) throws {
         _ = try binary()
         let support = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Support").path
         let result = try run("/usr/bin/timeout", ["600", "/usr/bin/python3", "\(support)/\(name)"])

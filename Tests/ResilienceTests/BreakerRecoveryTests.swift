@@ -158,6 +158,74 @@ import Testing
         #expect(bench.breaker.evidence == BreakerEvidence())
     }
 
+    /// Whatever an earlier generation reports, at whatever moment: the state, the windows and the permits of the present one are what they were.
+    @Test func B6_property() {
+        let seed = Seed.current
+        var late: [String: Int] = [:]
+        for trial in 0..<200 {
+            var random = seed.random(UInt64(3_000 + trial))
+            let bench = BreakerBench(
+                Self.settings.with {
+                    $0.minimumCalls = 3
+                    $0.halfOpenCalls = 1 + random.below(5)
+                    $0.saturation = false
+                })
+            var out: [(call: CircuitBreaker.Call, generation: UInt64)] = []
+            for step in 0..<300 {
+                bench.now += Int64(random.below(random.chance(10) ? 6_000 : 50))
+                if random.chance(50) {
+                    if let call = bench.call() { out.append((call, bench.breaker.generation)) }
+                } else if random.chance(2) {
+                    bench.breaker.force(.forcedClosed, now: bench.instant)
+                    bench.breaker.force(.automatic, now: bench.instant)
+                } else if !out.isEmpty {
+                    let place = random.below(out.count)
+                    let (call, generation) = out[place]
+                    bench.breaker.advance(to: bench.instant)
+                    let before = bench.breaker
+                    let kind = random.below(5)
+                    switch kind {
+                    case 0: bench.send(call)
+                    case 1: bench.breaker.headArrived(call, outcome: random.chance(50) ? failure : .success, now: bench.instant)
+                    case 2: bench.breaker.requestWaits(call, now: bench.instant)
+                    default: bench.report(call, [.success, failure, failure, neutral][random.below(4)])
+                    }
+                    if kind > 2 { out.remove(at: place) }
+                    guard generation != before.generation else { continue }
+                    let after = bench.breaker
+                    late["\(bench.letter)", default: 0] += 1
+                    #expect(
+                        after.state == before.state && after.generation == before.generation && after.evidence == before.evidence
+                            && after.openings == before.openings && after.consecutiveFailures == before.consecutiveFailures
+                            && after.slowRun == before.slowRun && after.probes.taken == before.probes.taken
+                            && after.probes.reported == before.probes.reported && after.probes.out == before.probes.out,
+                        "\(seed) trial \(trial) step \(step)")
+                }
+            }
+        }
+        #expect(["C", "O", "H"].allSatisfy { late[$0, default: 0] > 50 }, "late in every state: \(late)")
+    }
+
+    /// E03: a probe that a client gives up, that the upstream puts off or that never left says nothing; a 404 is an answer.
+    @Test(arguments: [neutral, backpressure, local])
+    func E03_aProbeThatSaysNothingNeitherClosesNorOpens(outcome: Outcome) {
+        let (bench, calls) = halfOpen(1, Self.settings.with { $0.halfOpenCalls = 1 })
+        var call = calls[0]
+        for _ in 0..<50 {
+            #expect(bench.refusal()?.reason == .breakerHalfOpen)
+            bench.send(call)
+            bench.report(call, outcome)
+            #expect(bench.letter == "H" && bench.breaker.probes.taken == 0)
+            guard let next = bench.call() else {
+                Issue.record("the place is lost")
+                return
+            }
+            call = next
+        }
+        bench.report(call, .success)
+        #expect(bench.letter == "C")
+    }
+
     @Test func B7_aLostPermitCountsAsFailedInTime() {
         let (bench, calls) = halfOpen(5)
         bench.now = 14_999
@@ -253,6 +321,36 @@ import Testing
     @Test(arguments: [(1, 5), (7, 7), (59, 59), (600, 60)] as [(Int64, Int64)])
     func B8_retryAfterIsALowerBound(asked: Int64, seconds: Int64) {
         #expect(lengths(1, Self.settings, seed: 1, retryAfter: asked * 1_000_000_000) == [seconds * 1_000_000_000])
+    }
+
+    /// With jitter and an upstream that asks for more time now and then: each length is within its share, none is shorter than the one
+    /// before until the longest is reached, and none is longer than the longest with all its jitter.
+    @Test func B8_property() {
+        let seed = Seed.current
+        for trial in 0..<200 {
+            var random = seed.random(UInt64(4_000 + trial))
+            let base = Int64(1 + random.below(10))
+            let most = base * Int64(1 + random.below(40))
+            let jitter = random.below(10_001)
+            let asked: Int64? = random.chance(50) ? Int64(random.below(200)) : nil
+            let settings = Self.settings.with {
+                $0.openFor = .seconds(base)
+                $0.openMax = .seconds(most)
+                $0.openJitter = Share(tenThousandths: jitter)
+            }
+            let ceiling = most * 1_000_000_000 + most * 100_000 * Int64(jitter)
+            let found = lengths(10, settings, seed: random.next(), retryAfter: asked.map { $0 * 1_000_000_000 })
+            #expect(found.count == 10)
+            var plain = base
+            for (n, length) in found.enumerated() {
+                let least = max(min(plain, most) * 1_000_000_000, min(ceiling, (asked ?? 0) * 1_000_000_000))
+                let highest = min(
+                    ceiling, max((asked ?? 0) * 1_000_000_000, min(plain, most) * (1_000_000_000 + 100_000 * Int64(jitter))))
+                #expect(length >= least && length <= highest, "\(seed) trial \(trial): opening \(n + 1)")
+                if n > 0, plain <= most { #expect(length >= found[n - 1], "\(seed) trial \(trial): \(found)") }
+                plain = min(plain * 2, most * 2)
+            }
+        }
     }
 
     @Test func openingsAreForgottenOneABaseClosed() {

@@ -71,6 +71,46 @@ import Testing
         }
     }
 
+    /// Calls that hang or are slow are no more evidence than failures are: one less than the minimum opens nothing, in any window, unless the
+    /// rule of failures in a row is set.
+    @Test func B3_neverBelowMinimumByRateNorBySlowness() {
+        let seed = Seed.current
+        var byRun = 0
+        for trial in 0..<300 {
+            var random = seed.random(UInt64(2_000 + trial))
+            let minimum = 2 + random.below(20)
+            let run = random.chance(50) ? 1 + random.below(minimum) : nil
+            let settings = BreakerSettings.plain(minimum + random.below(50), minimum: minimum, rate: 1 + random.below(10_000)).with
+            {
+                $0.window =
+                    [.count(calls: minimum + 5), .time(.seconds(10)), .hybrid(calls: minimum, time: .seconds(10))][random.below(3)]
+                $0.slowCall = .milliseconds(100)
+                $0.slowRate = Share(tenThousandths: 1 + random.below(10_000))
+                $0.saturation = false
+                $0.consecutiveFailures = run
+            }
+            let bench = BreakerBench(settings)
+            var failuresInARow = 0
+            for _ in 0..<minimum - 1 {
+                guard let call = bench.call() else { break }
+                bench.send(call)
+                bench.now += Int64(random.below(200))
+                bench.breaker.advance(to: bench.instant)
+                // Some never end, and only their slowness is known.
+                if random.chance(70) {
+                    let fails = random.chance(60)
+                    bench.report(call, fails ? failure : .success)
+                    failuresInARow = fails ? failuresInARow + 1 : 0
+                }
+                let evidence = bench.breaker.evidence
+                #expect(bench.letter == "O" || evidence.completed < minimum && evidence.headsKnown < minimum)
+                #expect((bench.letter == "O") == (run.map { failuresInARow >= $0 } ?? false), "\(seed) trial \(trial)")
+                if bench.letter == "O" { byRun += 1 }
+            }
+        }
+        #expect(byRun > 20)
+    }
+
     @Test(arguments: [(100, 5_000), (100, 5_500), (7, 3_333), (20, 10_000), (128, 1), (1_000, 2_345)])
     func B4_tripsAfterExactlyTheThresholdOfAFullWindow(n: Int, rate: Int) {
         let bench = BreakerBench(.plain(n, minimum: 1, rate: rate))

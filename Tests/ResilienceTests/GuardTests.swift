@@ -152,6 +152,43 @@ extension GuardSettings {
         #expect(snapshot.counters.refusals.filter { $0.count > 0 }.map(\.reason) == [.bulkheadFull])
     }
 
+    /// Every kind of refusal there is, by the thousand, and attempts that this machine could not make: the breaker, the budget and the
+    /// detector of outliers have seen nothing.
+    @Test func O2_aRunOfLocalRejectionsChangesNothing() {
+        var settings = GuardSettings.small(permits: 1, places: 2)
+        settings.bulkhead.congestionInterval = .milliseconds(20)
+        settings.breaker = .plain(4, minimum: 1, rate: 1).with {
+            $0.slowCall = .milliseconds(1)
+            $0.consecutiveFailures = 1
+        }
+        let guardian = make(settings)
+        var detector = OutlierDetector(endpoints: 3, draw: Draw(seed: 7), now: .origin)
+        var kept: AttemptPermit?
+        #expect(guardian.ask(0, keep: &kept) == .admitted)
+        let before = guardian.snapshot()
+        var seen: Set<Reason> = []
+        for step in 0..<2_000 as Range<Int64> {
+            // Someone waits, someone is refused for want of room, someone's time is up.
+            let waiter = RecordingWaiter()
+            _ = guardian.join(waiter, step, until: step + 30)
+            if case .refused(let refusal) = guardian.run(step, failure) { seen.insert(refusal.reason) }
+            guardian.expireWaiters(now: .milliseconds(step))
+            if let reason = waiter.refusal?.reason { seen.insert(reason) }
+            if let action = detector.report(endpoint: 0, outcome: local, now: .milliseconds(step)) { Issue.record("\(action)") }
+        }
+        kept = nil
+        guardian.expireWaiters(now: .milliseconds(3_000))
+        for step in 0..<1_000 as Range<Int64> { guardian.run(3_000 + step, local) }
+        var after = guardian.snapshot(now: .milliseconds(4_000))
+        #expect(seen.isSuperset(of: [.bulkheadFull]) && after.counters.refusedQueueTimeout + after.counters.refusedCongestion > 100)
+        after.counters = before.counters
+        after.permitsInUse = before.permitsInUse
+        after.isCongested = before.isCongested
+        after.shedLevel = before.shedLevel
+        #expect(after == before)
+        #expect(detector.ejectedCount == 0 && detector.evaluate(now: .milliseconds(10_000)).isEmpty)
+    }
+
     @Test func B1_waitersAreAskedAgainAfterTheBreakerOpened() {
         let guardian = make(.small(permits: 1, places: 4))
         for _ in 0..<3 { guardian.run(0, failure) }

@@ -117,6 +117,30 @@ import Testing
         #expect(least == 3, "a cap under three would make retries a matter of luck")
     }
 
+    /// N failures at once are granted the least of N, the tokens and what the cap leaves, however many are out already, and whichever of them
+    /// comes first: the answers are so many yes and then only no.
+    @Test func R3_property() {
+        let seed = Seed.current
+        for trial in 0..<300 {
+            var random = seed.random(UInt64(trial))
+            let permits = 1 + random.below(300)
+            let ratio = random.below(10_001)
+            let perSecond = random.below(4) * 1_000
+            var budget = RetryBudget(settings(ratio: ratio, perSecond: perSecond), permits: permits)
+            deposit(&budget, random.below(2_000), at: 1)
+            let outstanding = grants(&budget, random.below(40), at: 1, holding: true)
+            let tokens = budget.available(now: .milliseconds(1))
+            let cap = max(3, ratio * permits / 10_000)
+            let n = random.below(500)
+            let answers = (0..<n).map { _ in budget.withdraw(now: .milliseconds(1)) != nil }
+            let expected = min(n, min(tokens, cap - outstanding))
+            #expect(
+                answers == (0..<n).map { $0 < expected }, "\(seed) trial \(trial): \(tokens) tokens, cap \(cap), \(outstanding) out"
+            )
+            #expect(budget.outstanding == outstanding + expected)
+        }
+    }
+
     @Test func R4_nothingLeaks() {
         let seed = Seed.current
         var random = seed.random(4)

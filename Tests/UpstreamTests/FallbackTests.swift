@@ -104,6 +104,43 @@ import Testing
         #expect(asker.failure?.reason == .resetBeforeHeaders && asker.fellBackFor == nil)
     }
 
+    /// Nothing of the first upstream is held while it waits for the second one: it had a permit from the queue, and found no endpoint.
+    @Test func K2_aPermitWithoutAnEndpointGoesBackBeforeItGoesElsewhere() throws {
+        var none = BalancerSettings.lab(.roundRobin)
+        none.panicThreshold = Share(tenThousandths: 0)
+        let lab = try UpstreamLab(endpoints: 2, balancing: none) {
+            $0.bulkhead.concurrent = 1
+            $0.bulkhead.queue = 1
+        }
+        for upstream in lab.upstreams { upstream.answer = { _, _ in } }
+        var full = GuardSettings()
+        full.bulkhead.concurrent = 1
+        full.bulkhead.queue = 1
+        let cluster = UpstreamCluster(
+            name: "other", endpoints: [lab.cluster.endpoints[1]], guardian: Guard(full, draw: lab.world.draw), settings: full,
+            balancer: EndpointBalancer(.lab(.roundRobin), names: ["other"], draw: lab.world.draw, now: .origin),
+            pool: PoolSettings(),
+            client: ClientConnection.Settings(), connectOptions: ConnectOptions(), tls: nil, serverName: "", hostField: .upstream,
+            identity: "other")
+        let other = UpstreamPools(cluster: cluster, context: lab.edge)
+        let holders = [lab.ask(), Asker(lab.edge.reactor)]
+        holders[1].guarded.start(
+            UpstreamLab.head(.get, "/", length: nil), hasBody: false, key: 9, isIdempotent: false, limits: cluster.limits,
+            over: other)
+        let asker = ask(lab, other)
+        lab.world.run(for: .milliseconds(1))
+        #expect(lab.guardState.queued == 1 && cluster.guardian.snapshot().permitsInUse == 1)
+        for endpoint in 0..<2 { lab.cluster.balancer.setAvailable(false, endpoint, now: lab.world.now) }
+        holders[0].guarded.cancel(.clientCancelled)
+        lab.world.run(for: .milliseconds(1))
+        #expect(asker.fellBackFor == .loadBalancerNoHealthy && cluster.guardian.snapshot().queued == 1)
+        #expect(lab.guardState.permitsInUse == 0, "it waits for the other one's permit, and holds the first one's")
+        lab.finish(asker)
+        #expect(asker.failure?.reason == .bulkheadQueueTimeout)
+        holders[1].guarded.cancel(.clientCancelled)
+        over(lab, other, asker)
+    }
+
     @Test func itFallsBackOnce() throws {
         let (lab, other, cluster) = try two()
         lab.cluster.guardian.force(.forcedOpen, now: lab.world.now)

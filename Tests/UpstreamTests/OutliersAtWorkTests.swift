@@ -40,7 +40,7 @@ import Testing
         }
     }
 
-    @Test func theBadOneOfThreeGetsFiveRequestsAndThenOneProbeAnEjection() throws {
+    @Test func E3_theBadOneOfThreeGetsFiveRequestsAndThenOneProbeAnEjection() throws {
         let lab = try lab()
         lab.upstreams[1].answer = Self.fails
         let said = askInTurn(lab, 60)
@@ -71,7 +71,7 @@ import Testing
         lab.end()
     }
 
-    @Test func anEndpointThatRefusesConnectionsIsOutAfterFive() throws {
+    @Test func E3_anEndpointThatRefusesConnectionsIsOutAfterFive() throws {
         let lab = try lab(missing: 1)
         let said = askInTurn(lab, 80)
         #expect(said.count { $0 == "connect.refused" } == 5, "\(said)")
@@ -79,7 +79,25 @@ import Testing
         lab.end()
     }
 
-    @Test func clientsThatGoEjectNobody() throws {
+    /// All of them fail: some are ejected, never all, and the rest serves whatever comes (panic is what is left when most are out).
+    @Test func E10_E1_allFailingNeverLeavesNone() throws {
+        let lab = try lab()
+        for upstream in lab.upstreams { upstream.answer = Self.fails }
+        for _ in 0..<40 {
+            #expect(askInTurn(lab, 30).allSatisfy { $0 == "503 " }, "an answer of theirs, and never lb.no_healthy")
+            #expect((0..<3).count { lab.cluster.picker.isEjected($0) } <= 1)
+            lab.world.run(for: .seconds(7))
+        }
+        // The checks take the others out too: nothing is left, so all of them are asked.
+        for endpoint in 0..<3 { lab.cluster.balancer.setAvailable(false, endpoint, now: lab.world.now) }
+        let before = lab.upstreams.map(\.requests.count)
+        #expect(lab.cluster.picker.isPanicking && askInTurn(lab, 30).allSatisfy { $0 == "503 " })
+        #expect(zip(before, lab.upstreams).allSatisfy { $1.requests.count - $0 > 5 })
+        lab.expectNothingHeld()
+        lab.end()
+    }
+
+    @Test func E5_clientsThatGoEjectNobody() throws {
         let lab = try lab()
         lab.upstreams[2].answer = { _, _ in }
         for _ in 0..<60 {

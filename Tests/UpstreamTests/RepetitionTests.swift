@@ -254,16 +254,10 @@ import Testing
         over(lab)
     }
 
-    /// P11: one of four endpoints dies under 500 GETs a second, with the checks of its health and retries on. Of what follows no more than a
+    /// P11: one of four endpoints dies under 500 GETs a second, with nothing but what is on by default. Of what follows no more than a
     /// thousandth fails.
     @Test func P11_oneOfFourDies() throws {
-        let health = HealthSettings(
-            probe: .http(path: "/health", host: nil, statuses: [200...299]), interval: .milliseconds(500),
-            timeout: .milliseconds(200),
-            jitter: Share(tenThousandths: 0))
-        let lab = try UpstreamLab(endpoints: 4, health: health)
-        let monitor = HealthMonitor(context: lab.edge)
-        monitor.follow([lab.cluster])
+        let lab = try UpstreamLab(endpoints: 4, balancing: BalancerSettings())
         for upstream in lab.upstreams {
             upstream.answer = { peer, _ in lab.world.after(.milliseconds(3)) { peer.say(Self.ok) } }
         }
@@ -275,17 +269,46 @@ import Testing
             }
         }
         load(1_000)
-        lab.world.run(for: .milliseconds(1))
         lab.world.crash(lab.world.host("10.0.0.12"))
         let (upTo, seen) = (askers.count, lab.upstreams[2].requests.count)
         load(5_000)
         lab.world.run(for: .seconds(10))
-        let failed = askers.dropFirst(upTo).count { $0.said != "200 ok" }
-        #expect(askers.prefix(upTo - 2).allSatisfy { $0.said == "200 ok" })
+        #expect(askers.prefix(upTo - 10).allSatisfy { $0.said == "200 ok" })
+        let failed = askers.dropFirst(upTo - 10).count { $0.said != "200 ok" }
         #expect(failed * 1_000 <= 5_000, "\(failed) of 5,000")
-        #expect(lab.guardState.retriesGranted > 50 && lab.upstreams[2].requests.count == seen, "it was missed, and it was gone")
-        #expect(lab.guardState.breaker == .closed)
-        monitor.stop()
+        let state = lab.guardState
+        #expect(state.retriesGranted > 3 && lab.upstreams[2].requests.count == seen, "it was missed, and it was gone")
+        #expect(state.breaker == .closed && seen > 200)
+        over(lab)
+    }
+
+    /// P11, one of one: refused at once while it is down, and served again no later than an opening and the ramp after it is back.
+    @Test func P11_oneOfOneIsRefusedFastAndComesBack() throws {
+        let lab = try UpstreamLab { $0.breaker.ramp = .zero }
+        var askers: [(asker: Asker, at: Instant)] = []
+        func load(_ requests: Int) {
+            for _ in 0..<requests {
+                let now = lab.edge.reactor.now
+                askers.append((lab.ask(), now))
+                lab.world.run(for: .milliseconds(5))
+            }
+        }
+        load(400)
+        #expect(askers.allSatisfy { $0.asker.said == "200 ok" })
+        let isDown = { (peer: Peer, _: Int) in peer.reset() }
+        lab.upstream.answer = isDown
+        let down = askers.count
+        load(400)
+        lab.upstream.answer = { peer, _ in peer.say(Self.ok) }
+        let back = lab.world.now
+        let isBack = askers.count
+        load(3_000)
+        let late = askers[down..<isBack].filter { $0.asker.failure?.reason == .breakerOpen && $0.asker.guarded.attempts == 0 }
+        #expect(late.count > 200 && late.allSatisfy { $0.asker.endedAt == $0.at }, "refused at once")
+        let served = askers.suffix(from: isBack).first { $0.asker.said == "200 ok" }
+        // An opening of 5 s and a fifth of it.
+        #expect(served.map { $0.at.nanoseconds(since: back) <= 6_010_000_000 } == true)
+        #expect(askers.suffix(1_500).allSatisfy { $0.asker.said == "200 ok" })
         over(lab)
     }
 }
