@@ -407,7 +407,8 @@ import Testing
             lab.cluster.picker.setAvailable(false, 1)
             let cluster = UpstreamCluster(
                 name: "b", endpoints: [lab.cluster.endpoints[1]], guardian: Guard(draw: lab.world.draw), settings: GuardSettings(),
-                balancing: .roundRobin, pool: PoolSettings(), client: ClientConnection.Settings(), connectOptions: ConnectOptions(),
+                balancer: EndpointBalancer(names: ["b"], draw: lab.world.draw, now: .origin), pool: PoolSettings(),
+                client: ClientConnection.Settings(), connectOptions: ConnectOptions(),
                 tls: nil, serverName: "", hostField: .upstream, identity: "b")
             let b = UpstreamPools(cluster: cluster, context: lab.edge)
             lab.upstreams[0].answer = { _, _ in }
