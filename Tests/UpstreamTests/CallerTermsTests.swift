@@ -44,7 +44,7 @@ import Testing
         lab.end()
     }
 
-    @Test func S_aTrustedCallersPriorityCountsAndIsPassedOn() throws {
+    @Test func aTrustedCallersPriorityCountsAndIsPassedOn() throws {
         for (fields, trusted, priority, told) in [
             ([("x-holdfast-priority", "bulk")], true, Priority.bulk, "bulk"),
             ([("x-holdfast-priority", "high"), ("x-holdfast-attempt", "1")], true, .high, "high"),
