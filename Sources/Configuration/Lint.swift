@@ -17,6 +17,7 @@ struct Lint {
             warnings += timeouts(guardSettings.timeouts, retries: guardSettings.retries, at: place + [.key("timeouts")])
             warnings += breaker(guardSettings, at: place + [.key("breaker")])
             warnings += retries(guardSettings, at: place + [.key("retries")])
+            warnings += adaptive(guardSettings, at: place + [.key("bulkhead"), .key("adaptive")])
             if let tls = upstream.tls, !tls.verify {
                 warnings.append(
                     warning(
@@ -151,6 +152,26 @@ struct Lint {
                 warning(
                     at: place + [.key("max_retry_after")],
                     "max_retry_after \(text(retries.maximumRetryAfter)) > total \(text(total)): such a wait never fits the deadline"
+                ))
+        }
+        return warnings
+    }
+
+    private func adaptive(_ settings: GuardSettings, at place: [PathComponent]) -> [Complaint] {
+        guard let adaptive = settings.bulkhead.adaptive else { return [] }
+        var warnings: [Complaint] = []
+        let concurrent = settings.bulkhead.concurrent
+        if adaptive.minimum >= concurrent {
+            warnings.append(
+                warning(
+                    at: place + [.key("minimum")],
+                    "adaptive minimum \(adaptive.minimum) ≥ concurrent \(concurrent): the permits never change"))
+        }
+        if adaptive.rule == .aimd, let latency = adaptive.latency, let perTry = settings.timeouts.perTry, latency >= perTry {
+            warnings.append(
+                warning(
+                    at: place + [.key("latency")],
+                    "adaptive latency \(text(latency)) ≥ per_try \(text(perTry)): no answer takes longer, so only timeouts take permits away"
                 ))
         }
         return warnings

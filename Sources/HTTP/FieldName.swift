@@ -12,7 +12,7 @@ package enum FieldName: UInt8, CaseIterable, Sendable {
     case setCookie, retryAfter, authorization, proxyAuthorization, idempotencyKey, cacheControl, etag
     case xForwardedFor, xForwardedProto, xForwardedHost, xRealIP, xRequestID, xRequestTimeout, xHoldfastAttempt, xHoldfastReason
     case grpcStatus, grpcTimeout, grpcRetryPushback, grpcPreviousAttempts, http2Settings
-    case secWebSocketKey, traceparent, xHoldfastExplain
+    case secWebSocketKey, traceparent, xHoldfastExplain, xHoldfastPriority
 
     /// The name in lower case, as HTTP/2 requires it and as Holdfast writes it to HTTP/1 as well.
     package var text: StaticString {
@@ -62,6 +62,7 @@ package enum FieldName: UInt8, CaseIterable, Sendable {
         case .secWebSocketKey: "sec-websocket-key"
         case .traceparent: "traceparent"
         case .xHoldfastExplain: "x-holdfast-explain"
+        case .xHoldfastPriority: "x-holdfast-priority"
         }
     }
 

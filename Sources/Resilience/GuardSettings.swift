@@ -172,6 +172,8 @@ public struct BulkheadSettings: Equatable, Sendable {
     public var congestionInterval: Duration? = .milliseconds(100)
     /// Longest wait while the queue is congested. Default 5 ms.
     public var congestionTarget: Duration = .milliseconds(5)
+    /// Permits that each class of priority can count on. Default: none; the most important go first.
+    public var shares = PriorityShares()
     /// Lets the permits follow what the upstream can take, `concurrent` at most. Default: off.
     public var adaptive: AdaptiveSettings?
 

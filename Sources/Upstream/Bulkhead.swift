@@ -15,8 +15,10 @@ package actor Bulkhead {
     package init(_ guardian: Guard) { self.guardian = guardian }
 
     /// Waits for a permit until `expiry`. The waiting place is taken when this begins to run, not when it is called.
-    package func permit(for attempt: QueuedAttempt, now: Instant, expiry: Instant) async -> QueueGrant {
-        switch guardian.wait(attempt, now: now, expiry: expiry) {
+    package func permit(
+        for attempt: QueuedAttempt, now: Instant, expiry: Instant, priority: Priority = .critical
+    ) async -> QueueGrant {
+        switch guardian.wait(attempt, now: now, expiry: expiry, priority: priority) {
         case .granted(let permit): return .granted(permit)
         case .refused(let refusal): return .refused(refusal)
         case .waiting(let ticket):

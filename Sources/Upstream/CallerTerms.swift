@@ -3,6 +3,7 @@
 
 import Core
 package import HTTP
+package import Resilience
 
 /// What the sender of a request said about how it waits and tries (semantics, sections 3 and 4).
 ///
@@ -16,6 +17,8 @@ package struct CallerTerms: Equatable, Sendable {
     package var callTimeout: Int64 = .max
     /// Which of its attempts a trusted caller says this is, from 1.
     package var attempt = 1
+    /// How much a trusted caller says that this matters; `nil`: it did not say.
+    package var priority: Priority?
     /// A limit was there and could not be read; it is ignored (semantics, section 4).
     package var isMalformed = false
 
@@ -27,7 +30,7 @@ package struct CallerTerms: Equatable, Sendable {
     package init(takingFrom head: RequestHead, isTrusted: Bool) {
         guard
             head.fields.contains(.grpcTimeout) || head.fields.contains(.xRequestTimeout) || head.fields.contains(.xHoldfastAttempt)
-                || head.fields.contains(.grpcPreviousAttempts)
+                || head.fields.contains(.grpcPreviousAttempts) || head.fields.contains(.xHoldfastPriority)
         else { return }
         if let i = head.fields.first(.grpcTimeout) {
             if let nanoseconds = head.fields.withValue(i, { RequestTimeout.parseGRPC($0) }) {
@@ -45,11 +48,17 @@ package struct CallerTerms: Equatable, Sendable {
             }
         }
         if isTrusted {
+            // Passed on as it is: the next hop sheds by it too.
+            if let i = head.fields.first(.xHoldfastPriority) {
+                priority = head.fields.withValue(i) { word in Priority.allCases.first { word.equals($0.word) } }
+            }
             attempt = max(number(.xHoldfastAttempt, head) ?? 1, (number(.grpcPreviousAttempts, head) ?? 0) + 1)
         }
         for name in [FieldName.grpcTimeout, .xRequestTimeout, .xHoldfastAttempt, .grpcPreviousAttempts] {
             head.fields.removeAll(name)
         }
+        // A stranger's word would be believed by the next hop, which trusts us.
+        if !isTrusted { head.fields.removeAll(.xHoldfastPriority) }
     }
 
     private func number(_ name: FieldName, _ head: RequestHead) -> Int? {
@@ -78,6 +87,17 @@ package struct CallerTerms: Equatable, Sendable {
             if left != .max { head.fields.append(.grpcTimeout) { RequestTimeout.writeGRPC(left - margin, into: &$0) } }
         } else if wait != .max {
             head.fields.append(.xRequestTimeout, decimal: RequestTimeout.milliseconds(wait - margin))
+        }
+    }
+}
+
+extension Priority {
+    fileprivate var word: StaticString {
+        switch self {
+        case .critical: "critical"
+        case .high: "high"
+        case .normal: "normal"
+        case .bulk: "bulk"
         }
     }
 }

@@ -36,7 +36,7 @@ extension GuardedExchange {
             guardian.hedging.noteUnpaid()
             return
         }
-        switch guardian.admit(now: now, request: key, isFirstAttempt: false) {
+        switch guardian.admit(now: now, request: key, isFirstAttempt: false, priority: priority) {
         case .admitted(let permit):
             hedge(choice, over: pools, permit: consume permit, token: consume token, now: now)
         case .mustWait: guardian.hedging.noteUnpaid()

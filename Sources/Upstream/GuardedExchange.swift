@@ -271,7 +271,7 @@ package final class GuardedExchange {
             fail(attempts == 0 ? .deadlineInsufficient : .deadline, detail: "no time left for an attempt")
             return
         }
-        switch pools.cluster.guardian.admit(now: now, request: key, isFirstAttempt: attempts == 0) {
+        switch pools.cluster.guardian.admit(now: now, request: key, isFirstAttempt: attempts == 0, priority: priority) {
         case .admitted(let permit):
             self.permit = consume permit
             dispatch()
@@ -282,6 +282,9 @@ package final class GuardedExchange {
             refused(refusal)
         }
     }
+
+    /// A trusted caller's word before the route's.
+    var priority: Priority { terms.priority ?? limits.priority }
 
     func refused(_ refusal: Refusal) {
         retryToken = nil
@@ -300,10 +303,11 @@ package final class GuardedExchange {
         let ticket = QueuedAttempt()
         waiting = ticket
         let bulkhead = pools.cluster.bulkhead
+        let priority = priority
         let confined = Confined(self, to: reactor)
         // The one place of the data path that suspends: it really waits.
         Task.immediate(executorPreference: reactor) {
-            let grant = await bulkhead.permit(for: ticket, now: queuedAt, expiry: expiry)
+            let grant = await bulkhead.permit(for: ticket, now: queuedAt, expiry: expiry, priority: priority)
             confined.value.queueEnded(grant, ticket: ticket, queuedAt: queuedAt)
         }
     }

@@ -203,6 +203,31 @@ struct ComplaintTests {
             "x.yaml:5:70: upstreams.a.guard.retries.retry_on[0]: \"conect\" is no reason; did you mean connect?; expected a reason such as connect or reset.before_headers, or a status from 400 to 599\nx.yaml:5:78: upstreams.a.guard.retries.retry_on[1]: \"200\" is no failure; expected a reason such as connect or reset.before_headers, or a status from 400 to 599",
             "reasons and statuses"),
         Row(
+            "guard: { breaker: { cusum: { threshold: 0.5 } } }",
+            "x.yaml:5:79: upstreams.a.guard.breaker.cusum.threshold: \"0.5\" is out of range; expected a number such as 13.8, from 1 to 100",
+            "evidence of nothing"),
+        Row(
+            "guard: { breaker: { cusum: { threshold: 13.8s } } }",
+            "x.yaml:5:79: upstreams.a.guard.breaker.cusum.threshold: \"13.8s\" is no number; expected a number such as 13.8, from 1 to 100",
+            "a number with a unit"),
+        Row(
+            "guard: { breaker: { cusum: { threshold: 13.8001 } } }",
+            "x.yaml:5:79: upstreams.a.guard.breaker.cusum.threshold: \"13.8001\" is finer than 0.001; expected a number such as 13.8, from 1 to 100",
+            "a number that is too fine"),
+        Row(
+            "guard: { breaker: { cusum: { bad: 2% } } }",
+            "x.yaml:5:73: upstreams.a.guard.breaker.cusum: bad 2% ≤ baseline 2%", "bad that is no worse than ordinary"),
+        Row(
+            "guard: { bulkhead: { concurrent: 10, shares: { high: 6, bulk: 5 } } }",
+            "x.yaml:5:84: upstreams.a.guard.bulkhead: shares of 11 in all > concurrent 10", "more promised than there is"),
+        Row(
+            "guard: { bulkhead: { adaptive: { rule: vegas } } }",
+            "x.yaml:5:78: upstreams.a.guard.bulkhead.adaptive.rule: \"vegas\" is not known; expected one of aimd, gradient2",
+            "a rule that there is not"),
+        Row(
+            "guard: { bulkhead: { adaptive: { minimum: 30, maximum: 20 } } }",
+            "x.yaml:5:81: upstreams.a.guard.bulkhead.adaptive: minimum 30 > maximum 20", "bounds the wrong way round"),
+        Row(
             "keepalive: { idle: 1500ms }",
             "x.yaml:5:58: upstreams.a.keepalive.idle: \"1500ms\" is not in whole seconds; expected a duration such as 250ms, 5s or 1m, whole seconds, from 1s to 2h",
             "the kernel takes seconds"),
@@ -329,6 +354,9 @@ struct ComplaintTests {
         Row(
             "to: a, strip_prefix: /users", "x.yaml:7:51: routes[0]: the match has /*, which does not begin with /users",
             "a prefix that is not there"),
+        Row(
+            "to: a, priority: low",
+            "x.yaml:7:47: routes[0].priority: \"low\" is not known; expected one of critical, high, normal, bulk", "a priority"),
         Row(
             "to: a, strip_prefix: /, rewrite: /x",
             "x.yaml:7:51: routes[0].strip_prefix: \"/\" is no literal path; expected a literal path such as /api", "a slash alone"),

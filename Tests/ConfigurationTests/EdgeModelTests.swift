@@ -69,8 +69,16 @@ struct EdgeModelTests {
         users.balance = .hash
         users.hashKey = .header("x-user")
         users.guardSettings.breaker.halfOpenWait = .seconds(10)
+        var cusum = CUSUMSettings()
+        cusum.baseline = Share(tenThousandths: 100)
+        users.guardSettings.breaker.cusum = cusum
         users.guardSettings.retries.retryOn = [.reason("connect"), .reason("tls"), .reason("reset.before_headers"), .status(503)]
         users.guardSettings.bulkhead.queue = 128
+        var adaptive = AdaptiveSettings()
+        adaptive.maximum = 200
+        adaptive.latency = .milliseconds(250)
+        users.guardSettings.bulkhead.adaptive = adaptive
+        users.guardSettings.bulkhead.shares = PriorityShares(bulk: 8)
         #expect(edge.upstream(named: "users") == users)
 
         let orders = try #require(edge.upstream(named: "orders"))
@@ -101,6 +109,7 @@ struct EdgeModelTests {
         timeouts.idle = .off
         timeouts.totalIncludesBody = true
         #expect(routes[1].timeouts == timeouts)
+        #expect(routes[1].priority == .high && routes[0].priority == .critical)
         #expect(routes[1].idempotent)
         #expect(!routes[1].allowEncodedSlash)
 

@@ -54,6 +54,15 @@ struct LintTests {
             "retries: { max_retry_after: 20s }",
             "x.yaml:5:76: upstreams.a.guard.retries.max_retry_after: max_retry_after 20s > total 15s: such a wait never fits the deadline",
             "waits that never fit"),
+        Row(
+            "bulkhead: { concurrent: 10, adaptive: {} }, breaker: { saturation: true }",
+            "x.yaml:5:86: upstreams.a.guard.bulkhead.adaptive.minimum: adaptive minimum 10 ≥ concurrent 10: the permits never change",
+            "permits that cannot adapt"),
+        Row(
+            "bulkhead: { adaptive: { latency: 5s } }",
+            "x.yaml:5:81: upstreams.a.guard.bulkhead.adaptive.latency: adaptive latency 5s ≥ per_try 5s: no answer takes longer, so only timeouts take permits away",
+            "a latency that no answer has"),
+        Row("bulkhead: { adaptive: { latency: 5s, rule: gradient2 } }", "", "a rule that does not ask for it"),
     ])
     func warns(row: Row) throws {
         let loaded = try read(minimal(upstream: "guard: { \(row.text) }"))

@@ -44,6 +44,22 @@ import Testing
         lab.end()
     }
 
+    @Test func aTrustedCallersPriorityCountsAndIsPassedOn() throws {
+        for (fields, trusted, priority, told) in [
+            ([("x-holdfast-priority", "bulk")], true, Priority.bulk, "bulk"),
+            ([("x-holdfast-priority", "high"), ("x-holdfast-attempt", "1")], true, .high, "high"),
+            ([("x-holdfast-priority", "bulk")], false, nil, "-"),
+            ([("x-holdfast-priority", "lowest")], true, nil, "lowest"),
+            ([], true, nil, "-"),
+        ] as [([(String, String)], Bool, Priority?, String)] {
+            let lab = try UpstreamLab()
+            let asker = ask(lab, fields, trusted: trusted)
+            #expect(asker.guarded.terms.priority == priority)
+            over(lab, asker)
+            #expect(seen(lab, "x-holdfast-priority") == [told])
+        }
+    }
+
     private func failingLab(_ adjust: (inout GuardSettings) -> Void = { _ in }) throws -> UpstreamLab {
         let lab = try UpstreamLab {
             $0.retries.attempts = 3

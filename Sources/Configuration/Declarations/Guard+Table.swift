@@ -97,6 +97,9 @@ extension BreakerSettings {
             Field(
                 "consecutive_failures", \.consecutiveFailures, Kind.integer(1...100_000).orOff(),
                 "Failures in a row that open it, whatever the rates."),
+            Field(
+                "cusum", \.cusum, CUSUMSettings.table.kind(CUSUMSettings()).orOff(),
+                "Opens it on a small but lasting rise of failures; fit `baseline` to recorded traffic first."),
             Field("saturation", \.saturation, .boolean, "Whether a hang that fills the bulkhead with slow calls opens it."),
         ]
     }
@@ -117,6 +120,31 @@ extension BreakerSettings {
                 Kind.duration(TimeoutSettings.limit).optional(none: "the greater of twice per_try and 5s"),
                 "A probe that is out for longer counts as failed."),
         ]
+    }
+}
+
+extension CUSUMSettings {
+    static var table: Table<Self> {
+        Table(
+            name: "CUSUM",
+            documentation:
+                "Adds up how much likelier the outcomes are at the bad share of failures than at the ordinary one, and opens the breaker when that is enough.",
+            fields: [
+                Field("baseline", \.baseline, .share(1...9_000), "The share of failures of ordinary hours."),
+                Field("bad", \.bad, .share(2...9_900), "The share of failures to be found, above `baseline`."),
+                Field(
+                    "threshold", \.thresholdThousandths, .decimal(1...100),
+                    "Evidence that opens it, as a natural logarithm: a false alarm after some e^threshold outcomes of ordinary hours."
+                ),
+            ],
+            check: { settings, node, reader in
+                if settings.bad <= settings.baseline {
+                    reader.complain(
+                        at: node.position(of: [.key("bad")]),
+                        "bad \(Units.share(settings.bad.tenThousandths)) ≤ baseline \(Units.share(settings.baseline.tenThousandths))"
+                    )
+                }
+            })
     }
 }
 
@@ -241,7 +269,61 @@ extension BulkheadSettings {
                 Field("concurrent", \.concurrent, .integer(1...1_000_000), "Exchanges at once."),
                 Field("queue", \.queue, Kind.integer(0...1_000_000).optional(none: "half of concurrent"), "Places to wait."),
                 Field("queue_timeout", \.queueTimeout, .duration(.zero ... .seconds(60)), "Longest wait."),
+                Field(
+                    "shares", \.shares, PriorityShares.table.kind(PriorityShares()),
+                    "Permits that each class of `priority` can count on."),
+                Field(
+                    "adaptive", \.adaptive, AdaptiveSettings.table.kind(AdaptiveSettings()).orOff(),
+                    "Lets the permits follow what the upstream can take, `concurrent` at most; `{}` is this with its defaults."),
+            ],
+            check: { settings, node, reader in
+                if settings.shares.sum > settings.concurrent {
+                    reader.complain(
+                        at: node.position(of: [.key("shares")]),
+                        "shares of \(settings.shares.sum) in all > concurrent \(settings.concurrent)")
+                }
+            })
+    }
+}
+
+extension PriorityShares {
+    static var table: Table<Self> {
+        let kind = Kind.integer(0...1_000_000)
+        return Table(
+            name: "Shares",
+            documentation:
+                "Permits that a class can count on. While it does not ask for them others have them; once it does, it gets the next that come back, and a place to wait.",
+            fields: [
+                Field("critical", \.critical, kind, "Of `priority: critical`."),
+                Field("high", \.high, kind, "Of `priority: high`."),
+                Field("normal", \.normal, kind, "Of `priority: normal`."),
+                Field("bulk", \.bulk, kind, "Of `priority: bulk`."),
             ])
+    }
+}
+
+extension AdaptiveSettings {
+    static var table: Table<Self> {
+        Table(
+            name: "Adaptive concurrency",
+            documentation: "How the number of permits is found, from how long answers take and how many attempts are dropped.",
+            fields: [
+                Field(
+                    "rule", \.rule, .choice,
+                    "One more permit a window and a tenth fewer, or by how the latency compares with that of the last minutes."),
+                Field("minimum", \.minimum, .integer(1...1_000_000), "Permits that there are in any case."),
+                Field("maximum", \.maximum, Kind.integer(1...1_000_000).optional(none: "concurrent"), "Permits at most."),
+                Field(
+                    "latency", \.latency, Kind.duration(TimeoutSettings.limit).orOff(),
+                    "For `aimd`: the mean time to the response head above which permits are taken away. With `off` only timeouts and backpressure do."
+                ),
+            ],
+            check: { settings, node, reader in
+                if let maximum = settings.maximum, settings.minimum > maximum {
+                    reader.complain(
+                        at: node.position(of: [.key("minimum")]), "minimum \(settings.minimum) > maximum \(maximum)")
+                }
+            })
     }
 }
 

@@ -18,6 +18,7 @@ extension Configuration.Route {
         var fallback: Configuration.Fallback?
         var timeouts = Configuration.TimeoutOverrides()
         var idempotent = false
+        var priority = Priority.critical
         var allowEncodedSlash = false
 
         var action: Action? {
@@ -42,6 +43,7 @@ extension Configuration.Route {
                 route.fallback = draft.fallback
                 route.timeouts = draft.timeouts
                 route.idempotent = draft.idempotent
+                route.priority = draft.priority
                 route.allowEncodedSlash = draft.allowEncodedSlash
                 return route
             }, text: { _ in nil })
@@ -97,6 +99,10 @@ extension Configuration.Route {
                 "timeouts", \.timeouts, Configuration.TimeoutOverrides.table.kind(Configuration.TimeoutOverrides()),
                 "Timeouts of this route in place of the upstream's."),
             Field("idempotent", \.idempotent, .boolean, "Whether every method of this route may be tried again like PUT."),
+            Field(
+                "priority", \.priority, .choice,
+                "Who goes first when an upstream has no room at once: `bulk` from half full on, `normal` from 75%, `high` from 90%. A trusted network can say another in `X-Holdfast-Priority`."
+            ),
             Field(
                 "allow_encoded_slash", \.allowEncodedSlash, .boolean,
                 "Whether `%2F` in a path is passed on as it is; else such a request is refused."),

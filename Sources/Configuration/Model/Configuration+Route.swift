@@ -30,6 +30,8 @@ extension Configuration {
         public var timeouts = TimeoutOverrides()
         /// Whether every method of this route may be tried again like PUT. Default false.
         public var idempotent = false
+        /// Who is turned away first when an upstream has no room. Default: critical, so that nobody is.
+        public var priority = Priority.critical
         /// Whether `%2F` in a path is left as it is; else such a request is refused (cases, A15). Default false.
         public var allowEncodedSlash = false
 

@@ -21,6 +21,23 @@ extension Kind where Value == Int {
         }
     }
 
+    /// In thousandths, with whole bounds: `1...100` is 1 to 100.
+    static func decimal(_ range: ClosedRange<Int>) -> Kind {
+        .scalar(
+            .scalar(
+                .number, minimum: range.lowerBound, maximum: range.upperBound,
+                meaning: "number, \(range.lowerBound) to \(range.upperBound)"),
+            expected: "a number such as 13.8, from \(range.lowerBound) to \(range.upperBound)",
+            text: { Units.decimal($0, places: 3) }
+        ) { text throws(ScalarProblem) in
+            let value = try Units.thousandths(text)
+            guard (range.lowerBound * 1_000...range.upperBound * 1_000).contains(value) else {
+                throw ScalarProblem("is out of range")
+            }
+            return value
+        }
+    }
+
     /// Bytes, with a unit: `64KiB`.
     static func size(_ range: ClosedRange<Int>) -> Kind {
         let bounds = "\(Units.size(range.lowerBound)) to \(Units.size(range.upperBound))"

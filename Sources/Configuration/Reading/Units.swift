@@ -111,6 +111,13 @@ enum Units {
         return value
     }
 
+    /// A plain number in thousandths.
+    static func thousandths(_ text: String) throws(ScalarProblem) -> Int {
+        guard let quantity = Quantity(text), quantity.unit.isEmpty else { throw ScalarProblem("is no number") }
+        guard let value = quantity.times(1_000) else { throw ScalarProblem("is finer than 0.001") }
+        return value
+    }
+
     // MARK: Writing
 
     static func duration(_ value: Duration) -> String {
@@ -137,7 +144,7 @@ enum Units {
         return decimal(thousandthsPerSecond, places: 3) + "/second"
     }
 
-    private static func decimal(_ value: Int, places: Int) -> String {
+    static func decimal(_ value: Int, places: Int) -> String {
         let unit = (0..<places).reduce(1) { product, _ in product * 10 }
         var fraction = String(value % unit)
         fraction = String(repeating: "0", count: places - fraction.count) + fraction

@@ -20,8 +20,23 @@ enum GuardMetrics {
         gauge("holdfast_breaker_state", "0 closed, 1 open, 2 half-open, 3 forced open, 4 forced closed, 5 disabled.") {
             $0.stateNumber
         }
+        gauge("holdfast_breaker_cusum", "Evidence of the CUSUM rule, against its threshold; 0 while it is off.") {
+            Double($0.evidence.cusumThousandths) / 1_000
+        }
         gauge("holdfast_bulkhead_permits", "Permits there are.") { Double($0.permits) }
+        gauge(
+            "holdfast_adaptive_limit", "Permits that the upstream was found to take; while they do not adapt, those that there are."
+        ) { Double($0.adaptiveLimit ?? $0.permits) }
+        gauge("holdfast_shed_level", "Classes of priority that are turned away, least important first, 0 to 3.") {
+            Double($0.shedLevel)
+        }
         gauge("holdfast_bulkhead_permits_in_use", "Permits in use.") { Double($0.permitsInUse) }
+        for priority in Priority.allCases {
+            registry.gauge(
+                "holdfast_bulkhead_permits_in_use_by_priority", help: "Permits in use, by class of priority.",
+                labels: labels + [("priority", priority.rawValue)]
+            ) { Double(guardian.snapshot().permitsInUse(by: priority)) }
+        }
         gauge("holdfast_bulkhead_queue", "Requests that wait for a permit.") { Double($0.queued) }
         gauge("holdfast_retry_tokens_outstanding", "Extra attempts under way or in back-off.") { Double($0.retriesOutstanding) }
         for (result, read) in [

@@ -363,7 +363,8 @@ struct SnapshotCompiler {
             for index in action.upstreams where upstreams.indices.contains(index) {
                 let settings = upstreams[index].settings
                 limits[index] = AttemptLimits(
-                    route.timeouts.applied(to: settings.timeouts), queueTimeout: settings.bulkhead.queueTimeout)
+                    route.timeouts.applied(to: settings.timeouts), queueTimeout: settings.bulkhead.queueTimeout,
+                    priority: route.priority)
             }
             let fallback = try route.fallback.map { fallback throws(PatternError) in
                 FallbackPlan(causes: fallback.causes, action: try fallbackAction(fallback.action))
@@ -371,7 +372,8 @@ struct SnapshotCompiler {
             if case .upstream(let index) = fallback?.action, upstreams.indices.contains(index) {
                 let settings = upstreams[index].settings
                 limits[index] = AttemptLimits(
-                    route.timeouts.applied(to: settings.timeouts), queueTimeout: settings.bulkhead.queueTimeout)
+                    route.timeouts.applied(to: settings.timeouts), queueTimeout: settings.bulkhead.queueTimeout,
+                    priority: route.priority)
             }
             let plan = RoutePlan(
                 name: name, action: action, rewrite: rewrite, isIdempotent: route.idempotent, fallback: fallback, limits: limits,

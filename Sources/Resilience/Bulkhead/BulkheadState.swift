@@ -9,7 +9,12 @@ public import Core
 /// permit never coexists with a live waiter. Whoever was decided on, granted or refused, lies in an outbox until
 /// `nextDelivery` hands it out, so that it can be told after the lock around this value is let go.
 ///
-/// The order is first in, first out. When the queue has not been empty for `congestionInterval` the upstream is not keeping
+/// The most important class of waiters goes first, and before it one that has fewer permits than its guaranteed share. A share
+/// is lent while its class does not ask for it, and comes back permit by permit as they are given back; nothing is revoked. A class that has
+/// not got its share finds a place to wait, if need be that of the newest waiter of the least important class that has
+/// its own.
+///
+/// Within a class the order is first in, first out. When the queue has not been empty for `congestionInterval` the upstream is not keeping
 /// up, and a long queue would only serve answers that nobody waits for any more: then the newest goes first and nobody waits
 /// longer than `congestionTarget` (CoDel with adaptive LIFO, as in Maurer: "Fail at scale", ACM Queue 13(8), 2015), until no
 /// wait has reached the target for one interval.
@@ -32,6 +37,7 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
     /// A waiter and what was decided about it.
     public struct Delivery: Sendable {
         public let waiter: Waiter
+        public let priority: Priority
         /// `nil`: granted, the permit is the waiter's.
         public let refusal: Reason?
     }
@@ -39,6 +45,9 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
     public private(set) var permits: Int
     public private(set) var places: Int
     public private(set) var inUse = 0
+    /// By rank.
+    private(set) var inUseOf = SIMD4<Int32>(repeating: 0)
+    private var shares: SIMD4<Int32>
     /// The most permits ever in use at once.
     public private(set) var highWater = 0
     public private(set) var isCongested = false
@@ -56,6 +65,7 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
     public init(_ settings: BulkheadSettings = BulkheadSettings()) {
         permits = max(1, settings.concurrent)
         places = max(0, settings.queuePlaces)
+        shares = settings.shares.byRank
         interval = settings.congestionInterval.map { max(1, $0.wholeNanoseconds) } ?? .max
         target = max(0, settings.congestionTarget.wholeNanoseconds)
         waiters = WaitList(capacity: min(places, 1_024))
@@ -63,30 +73,36 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
 
     /// Waiters in the queue.
     public var queued: Int { waiters.count }
+    /// Permits that attempts of a class hold.
+    public func inUse(by priority: Priority) -> Int { Int(inUseOf[priority.rank]) }
+    /// Whether a class has fewer permits, with those that it waits for, than its guaranteed share.
+    public func isOwedShare(_ priority: Priority) -> Bool {
+        inUseOf[priority.rank] + waiters.counts[priority.rank] < shares[priority.rank]
+    }
     /// Whether somebody has been decided on and not yet told.
     public var hasDeliveries: Bool { waiters.hasOutbox }
 
     /// Takes a permit if one is free and nobody waits.
-    public mutating func take(now: Instant) -> Take {
+    public mutating func take(now: Instant, priority: Priority = .critical) -> Take {
         if waiters.count == 0 {
             if inUse < permits {
-                occupy()
+                occupy(priority.rank)
                 return .granted
             }
         } else {
             expire(now: now)
             grantFree()
             if waiters.count == 0 && inUse < permits {
-                occupy()
+                occupy(priority.rank)
                 return .granted
             }
         }
-        return waiters.count < places ? .mustWait : .full
+        return waiters.count < places || (isOwedShare(priority) && displaceable != nil) ? .mustWait : .full
     }
 
     /// Joins the queue until `expiry`.
-    public mutating func join(_ waiter: Waiter, now: Instant, expiry: Instant) -> Join {
-        switch take(now: now) {
+    public mutating func join(_ waiter: Waiter, now: Instant, expiry: Instant, priority: Priority = .critical) -> Join {
+        switch take(now: now, priority: priority) {
         case .granted: return .granted
         case .full: return .full
         case .mustWait:
@@ -96,14 +112,16 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
                 followCongestion()
                 nonEmptySince = clock
             }
+            if waiters.count >= places, let slot = displaceable { waiters.decide(slot, .bulkheadFull) }
             earliestExpiry = min(earliestExpiry, expiry.nanoseconds)
-            return .waiting(waiters.join(waiter, at: clock, expiry: expiry.nanoseconds))
+            return .waiting(waiters.join(waiter, priority, at: clock, expiry: expiry.nanoseconds))
         }
     }
 
     /// A permit came back: it goes to the next live waiter, if there is one.
-    public mutating func release(now: Instant) {
+    public mutating func release(now: Instant, priority: Priority = .critical) {
         inUse -= 1
+        inUseOf[priority.rank] -= 1
         if waiters.count > 0 {
             expire(now: now)
             grantFree()
@@ -123,12 +141,14 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
         followCongestion()
         if earliestExpiry > clock { return }
         var earliest = Int64.max
-        var slot = waiters.oldest
-        while slot >= 0 {
-            let next = waiters.slots[Int(slot)].next
-            let expiry = waiters.slots[Int(slot)].expiry
-            if expiry <= clock { waiters.decide(slot, .bulkheadQueueTimeout) } else { earliest = min(earliest, expiry) }
-            slot = next
+        for rank in 0..<4 {
+            var slot = waiters.oldest[rank]
+            while slot >= 0 {
+                let next = waiters.slots[Int(slot)].next
+                let expiry = waiters.slots[Int(slot)].expiry
+                if expiry <= clock { waiters.decide(slot, .bulkheadQueueTimeout) } else { earliest = min(earliest, expiry) }
+                slot = next
+            }
         }
         earliestExpiry = earliest
         noteIfEmpty()
@@ -139,7 +159,7 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
         guard waiters.count > 0 else { return .never }
         var next = earliestExpiry
         if isCongested {
-            next = min(next, congestionLimit(of: Int(waiters.oldest)))
+            next = min(next, congestionLimit(of: Int(waiters.longestWaiting)))
         } else if interval != .max {
             next = min(next, Self.sum(nonEmptySince, interval))
         }
@@ -150,6 +170,7 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
     public mutating func apply(_ settings: BulkheadSettings, now: Instant) {
         permits = max(1, settings.concurrent)
         places = max(0, settings.queuePlaces)
+        shares = settings.shares.byRank
         interval = settings.congestionInterval.map { max(1, $0.wholeNanoseconds) } ?? .max
         target = max(0, settings.congestionTarget.wholeNanoseconds)
         if interval == .max { isCongested = false }
@@ -168,7 +189,7 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
 
     /// Somebody to be told, in the order of the decisions.
     public mutating func nextDelivery() -> Delivery? {
-        waiters.popOutbox().map { Delivery(waiter: $0.waiter, refusal: $0.verdict) }
+        waiters.popOutbox().map { Delivery(waiter: $0.waiter, priority: $0.priority, refusal: $0.verdict) }
     }
 
     // MARK: Inside
@@ -177,17 +198,35 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
         if now.nanoseconds > clock { clock = now.nanoseconds }
     }
 
-    private mutating func occupy() {
+    private mutating func occupy(_ rank: Int) {
         inUse += 1
+        inUseOf[rank] += 1
         if inUse > highWater { highWater = inUse }
     }
 
     private mutating func grantFree() {
         while inUse < permits && waiters.count > 0 {
-            occupy()
-            waiters.decide(isCongested ? waiters.newest : waiters.oldest, nil)
+            let rank = nextRank
+            occupy(rank)
+            waiters.decide(isCongested ? waiters.newest[rank] : waiters.oldest[rank], nil)
         }
         noteIfEmpty()
+    }
+
+    /// The class whose waiter is next, where there is one: the most important that has not got its share, else the most important.
+    private var nextRank: Int {
+        var first = 3
+        for rank in (0..<4).reversed() where waiters.counts[rank] > 0 { first = rank }
+        for rank in first..<4 where waiters.counts[rank] > 0 && inUseOf[rank] < shares[rank] { return rank }
+        return first
+    }
+
+    /// The waiter whose place a class that is owed its share may have.
+    private var displaceable: Int32? {
+        for rank in (0..<4).reversed() where waiters.counts[rank] > max(0, shares[rank] - inUseOf[rank]) {
+            return waiters.newest[rank]
+        }
+        return nil
     }
 
     private mutating func noteIfEmpty() {
@@ -211,11 +250,12 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
                 lastLongWait = congestedSince
             }
             let end = Self.sum(lastLongWait, interval)
-            let limit = waiters.count > 0 ? congestionLimit(of: Int(waiters.oldest)) : .max
+            let oldest = Int(waiters.longestWaiting)
+            let limit = oldest >= 0 ? congestionLimit(of: oldest) : .max
             if limit <= min(clock, end) {
                 lastLongWait = max(lastLongWait, limit)
-                let hasOwnLimit = waiters.slots[Int(waiters.oldest)].expiry < limit
-                waiters.decide(waiters.oldest, hasOwnLimit ? .bulkheadQueueTimeout : .bulkheadCoDel)
+                let hasOwnLimit = waiters.slots[oldest].expiry < limit
+                waiters.decide(Int32(oldest), hasOwnLimit ? .bulkheadQueueTimeout : .bulkheadCoDel)
                 noteIfEmpty()
             } else if end <= clock {
                 isCongested = false

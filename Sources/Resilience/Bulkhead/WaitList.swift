@@ -9,11 +9,12 @@ public struct WaitTicket: Equatable, Sendable {
     var serial: UInt32
 }
 
-/// The waiters of a bulkhead and those that were decided on but not yet told, as two lists through one slab.
+/// The waiters of a bulkhead, a queue for each class of priority, and those that were decided on but not yet told, as lists
+/// through one slab.
 ///
 /// Joining, leaving from the middle and moving to the outbox cost the same however many wait. Grows only when more wait than ever.
 ///
-///     queue    oldest ⇄ … ⇄ newest         outbox   first decided → … → last decided
+///     queues   oldest[rank] ⇄ … ⇄ newest[rank]         outbox   first decided → … → last decided
 struct WaitList<Waiter: Sendable>: Sendable {
     struct Slot: Sendable {
         var waiter: Waiter?
@@ -21,6 +22,7 @@ struct WaitList<Waiter: Sendable>: Sendable {
         var next: Int32 = -1
         var previous: Int32 = -1
         var isQueued = false
+        var priority = Priority.critical
         var queuedAt: Int64 = 0
         var expiry: Int64 = .max
         /// In the outbox: why it was refused; `nil` if it was granted.
@@ -29,8 +31,10 @@ struct WaitList<Waiter: Sendable>: Sendable {
 
     private(set) var slots: [Slot] = []
     private var free: Int32 = -1
-    private(set) var oldest: Int32 = -1
-    private(set) var newest: Int32 = -1
+    /// By rank; −1 where nobody waits.
+    private(set) var oldest = SIMD4<Int32>(repeating: -1)
+    private(set) var newest = SIMD4<Int32>(repeating: -1)
+    private(set) var counts = SIMD4<Int32>(repeating: 0)
     private(set) var count = 0
     private var outFirst: Int32 = -1
     private var outLast: Int32 = -1
@@ -39,19 +43,31 @@ struct WaitList<Waiter: Sendable>: Sendable {
 
     var hasOutbox: Bool { outFirst >= 0 }
 
-    mutating func join(_ waiter: Waiter, at now: Int64, expiry: Int64) -> WaitTicket {
+    /// Who has waited longest of all; of several, one of the least important. −1: nobody.
+    var longestWaiting: Int32 {
+        var found = oldest[0]
+        for rank in 1..<4 where oldest[rank] >= 0 {
+            if found < 0 || slots[Int(oldest[rank])].queuedAt <= slots[Int(found)].queuedAt { found = oldest[rank] }
+        }
+        return found
+    }
+
+    mutating func join(_ waiter: Waiter, _ priority: Priority, at now: Int64, expiry: Int64) -> WaitTicket {
+        let rank = priority.rank
         if free < 0 { grow(to: max(8, slots.count * 2)) }
         let index = Int(free)
         free = slots[index].next
         slots[index].waiter = waiter
         slots[index].next = -1
-        slots[index].previous = newest
+        slots[index].previous = newest[rank]
+        slots[index].priority = priority
         slots[index].isQueued = true
         slots[index].queuedAt = now
         slots[index].expiry = expiry
         slots[index].verdict = nil
-        if newest >= 0 { slots[Int(newest)].next = Int32(index) } else { oldest = Int32(index) }
-        newest = Int32(index)
+        if newest[rank] >= 0 { slots[Int(newest[rank])].next = Int32(index) } else { oldest[rank] = Int32(index) }
+        newest[rank] = Int32(index)
+        counts[rank] += 1
         count += 1
         return WaitTicket(slot: Int32(index), serial: slots[index].serial)
     }
@@ -74,19 +90,20 @@ struct WaitList<Waiter: Sendable>: Sendable {
     }
 
     /// The next waiter to be told.
-    mutating func popOutbox() -> (waiter: Waiter, verdict: Reason?)? {
+    mutating func popOutbox() -> (waiter: Waiter, priority: Priority, verdict: Reason?)? {
         guard outFirst >= 0 else { return nil }
         let index = Int(outFirst)
         outFirst = slots[index].next
         if outFirst < 0 { outLast = -1 }
-        let verdict = slots[index].verdict
-        return recycle(index).map { ($0, verdict) }
+        let (priority, verdict) = (slots[index].priority, slots[index].verdict)
+        return recycle(index).map { ($0, priority, verdict) }
     }
 
     private mutating func unlink(_ index: Int) {
-        let (next, previous) = (slots[index].next, slots[index].previous)
-        if previous >= 0 { slots[Int(previous)].next = next } else { oldest = next }
-        if next >= 0 { slots[Int(next)].previous = previous } else { newest = previous }
+        let (next, previous, rank) = (slots[index].next, slots[index].previous, slots[index].priority.rank)
+        if previous >= 0 { slots[Int(previous)].next = next } else { oldest[rank] = next }
+        if next >= 0 { slots[Int(next)].previous = previous } else { newest[rank] = previous }
+        counts[rank] -= 1
         slots[index].next = -1
         slots[index].previous = -1
         slots[index].isQueued = false

@@ -13,12 +13,14 @@ public struct AttemptPermit: ~Copyable, Sendable {
     let owner: Guard
     private var call: CircuitBreaker.Call
     private var sampleClock: SampleClock
+    private let priority: Priority
     /// Why an enforcing breaker would have refused this attempt (shadow mode, forced closed).
     public let wouldRefuse: Reason?
     private var holdsPermit = true
 
-    init(_ owner: Guard, _ call: CircuitBreaker.Call, _ sampleClock: SampleClock, wouldRefuse: Reason?) {
+    init(_ owner: Guard, _ call: CircuitBreaker.Call, _ sampleClock: SampleClock, _ priority: Priority, wouldRefuse: Reason?) {
         self.owner = owner
+        self.priority = priority
         self.call = call
         self.sampleClock = sampleClock
         self.wouldRefuse = wouldRefuse
@@ -59,10 +61,10 @@ public struct AttemptPermit: ~Copyable, Sendable {
     public consuming func report(_ outcome: Outcome, retryAfterNanoseconds: Int64? = nil, now: Instant) {
         holdsPermit = false
         let sample = sampleClock.sample(outcome, now: now)
-        owner.report(call, outcome, retryAfter: retryAfterNanoseconds, sample: sample, now: now)
+        owner.report(call, outcome, retryAfter: retryAfterNanoseconds, sample: sample, priority, now: now)
     }
 
-    deinit { if holdsPermit { owner.discard(call) } }
+    deinit { if holdsPermit { owner.discard(call, priority) } }
 }
 
 /// The guard's answer to an attempt.

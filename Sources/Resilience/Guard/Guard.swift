@@ -44,7 +44,8 @@ public final class Guard: Sendable {
     public func admit(now: Instant, request: UInt64, isFirstAttempt: Bool, priority: Priority = .critical) -> Admission {
         let closedUntil = gate.load(ordering: .acquiring)
         if now.nanoseconds < closedUntil { return .refused(refuseAtGate(until: closedUntil, now: now)) }
-        return admission(step { $0.admit(now: now, request: request, isFirstAttempt: isFirstAttempt, priority: priority) })
+        return admission(
+            step { $0.admit(now: now, request: request, isFirstAttempt: isFirstAttempt, priority: priority) }, priority)
     }
 
     /// Asks the breaker again after a wait. Refused: the permit goes to the next waiter.
@@ -52,8 +53,10 @@ public final class Guard: Sendable {
         _ permit: consuming BulkheadPermit, now: Instant, request: UInt64, isFirstAttempt: Bool
     ) -> Admission {
         precondition(permit.owner === self, "a permit of another guard")
+        let priority = permit.priority
         permit.handOver()
-        return admission(step { $0.reserve(now: now, request: request, isFirstAttempt: isFirstAttempt) })
+        return admission(
+            step { $0.reserve(now: now, request: request, isFirstAttempt: isFirstAttempt, priority: priority) }, priority)
     }
 
     /// Whether the breaker stands in no retry's way.
@@ -68,9 +71,11 @@ public final class Guard: Sendable {
 
     /// Joins the bulkhead's queue until `expiry` (`Deadline.queueExpiry`). Whoever waits and sees the expiry pass calls
     /// `cancelWait`; or one timer for all calls `expireWaiters` at `nextExpiry`.
-    public func wait(_ waiter: any PermitWaiter, now: Instant, expiry: Instant) -> WaitOutcome {
-        switch step({ $0.join(waiter, now: now, expiry: expiry) }) {
-        case .granted: .granted(BulkheadPermit(self))
+    public func wait(
+        _ waiter: any PermitWaiter, now: Instant, expiry: Instant, priority: Priority = .critical
+    ) -> WaitOutcome {
+        switch step({ $0.join(waiter, now: now, expiry: expiry, priority: priority) }) {
+        case .granted: .granted(BulkheadPermit(self, priority))
         case .waiting(let ticket): .waiting(ticket)
         case .refused(let refusal): .refused(refusal)
         }
@@ -193,16 +198,19 @@ public final class Guard: Sendable {
         }
     }
 
-    func report(_ call: CircuitBreaker.Call, _ outcome: Outcome, retryAfter: Int64?, sample: LimitSample?, now: Instant) {
+    func report(
+        _ call: CircuitBreaker.Call, _ outcome: Outcome, retryAfter: Int64?, sample: LimitSample?, _ priority: Priority,
+        now: Instant
+    ) {
         step {
             if let sample { $0.note(sample, now: now) }
-            $0.report(call, outcome, retryAfter: retryAfter, now: now)
+            $0.report(call, outcome, retryAfter: retryAfter, priority, now: now)
         }
     }
 
-    func discard(_ call: CircuitBreaker.Call) { step { $0.discard(call) } }
+    func discard(_ call: CircuitBreaker.Call, _ priority: Priority) { step { $0.discard(call, priority) } }
 
-    func returnBulkheadPermit() { step { $0.release() } }
+    func returnBulkheadPermit(_ priority: Priority) { step { $0.release(priority) } }
 
     func finishRetry(_ grant: RetryBudget.Grant) { lock.withLock { $0.budget.finish(grant) } }
 
@@ -230,15 +238,15 @@ public final class Guard: Sendable {
             if let reason = delivery.refusal {
                 delivery.waiter.refused(Refusal(reason, retryAfterNanoseconds: 1_000_000_000))
             } else {
-                delivery.waiter.granted(BulkheadPermit(self))
+                delivery.waiter.granted(BulkheadPermit(self, delivery.priority))
             }
         }
     }
 
-    private func admission(_ step: GuardState.Step) -> Admission {
+    private func admission(_ step: GuardState.Step, _ priority: Priority) -> Admission {
         switch step {
         case .admitted(let call, let clock, let wouldRefuse):
-            .admitted(AttemptPermit(self, call, clock, wouldRefuse: wouldRefuse))
+            .admitted(AttemptPermit(self, call, clock, priority, wouldRefuse: wouldRefuse))
         case .mustWait: .mustWait
         case .refused(let refusal): .refused(refusal)
         }
@@ -259,6 +267,7 @@ extension GuardState {
         GuardSnapshot(
             breaker: breaker.state, override: breaker.override, generation: breaker.generation, evidence: breaker.evidence,
             openings: breaker.openings, transitions: breaker.transitions, permits: bulkhead.permits, permitsInUse: bulkhead.inUse,
+            permitsInUseByRank: bulkhead.inUseOf,
             highWater: bulkhead.highWater, queued: bulkhead.queued, places: bulkhead.places, isCongested: bulkhead.isCongested,
             adaptiveLimit: adaptive?.limit, shedLevel: shedder.level,
             retriesAvailable: budget.available(now: latest), retriesOutstanding: budget.outstanding, retriesGranted: budget.granted,

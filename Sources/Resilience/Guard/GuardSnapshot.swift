@@ -16,6 +16,8 @@ public struct GuardSnapshot: Equatable, Sendable {
     // Bulkhead.
     public var permits = 0
     public var permitsInUse = 0
+    /// By rank of priority; read with `permitsInUse(by:)`.
+    var permitsInUseByRank = SIMD4<Int32>(repeating: 0)
     public var highWater = 0
     public var queued = 0
     public var places = 0
@@ -33,6 +35,9 @@ public struct GuardSnapshot: Equatable, Sendable {
     public var retriesFree: UInt64 = 0
 
     public var counters = GuardCounters()
+
+    /// Permits that attempts of one class hold.
+    public func permitsInUse(by priority: Priority) -> Int { Int(permitsInUseByRank[priority.rank]) }
 }
 
 /// What a guard has decided since it was made.

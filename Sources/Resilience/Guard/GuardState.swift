@@ -49,18 +49,18 @@ struct GuardState: ~Copyable, Sendable {
     mutating func admit(now: Instant, request: UInt64, isFirstAttempt: Bool, priority: Priority) -> Step {
         see(now)
         if let refusal = breaker.peek(now: latest, request: request, isFirstAttempt: isFirstAttempt) { return refuse(refusal) }
-        switch bulkhead.take(now: latest) {
+        switch bulkhead.take(now: latest, priority: priority) {
         case .mustWait: return sheds(priority) ? refuse(shed(request)) : .mustWait
         case .full: return refuse(sheds(priority) ? shed(request) : full(request))
         case .granted:
             noteOccupancy()
-            return reserve(request, isFirstAttempt)
+            return reserve(request, isFirstAttempt, priority)
         }
     }
 
-    mutating func join(_ waiter: any PermitWaiter, now: Instant, expiry: Instant) -> Joined {
+    mutating func join(_ waiter: any PermitWaiter, now: Instant, expiry: Instant, priority: Priority) -> Joined {
         see(now)
-        switch bulkhead.join(waiter, now: latest, expiry: expiry) {
+        switch bulkhead.join(waiter, now: latest, expiry: expiry, priority: priority) {
         case .granted:
             noteOccupancy()
             return .granted
@@ -75,15 +75,17 @@ struct GuardState: ~Copyable, Sendable {
     }
 
     /// The breaker is asked for one who holds a bulkhead permit already, which goes on if it refuses.
-    mutating func reserve(now: Instant, request: UInt64, isFirstAttempt: Bool) -> Step {
+    mutating func reserve(now: Instant, request: UInt64, isFirstAttempt: Bool, priority: Priority) -> Step {
         see(now)
-        return reserve(request, isFirstAttempt)
+        return reserve(request, isFirstAttempt, priority)
     }
 
-    mutating func report(_ call: CircuitBreaker.Call, _ outcome: Outcome, retryAfter: Int64?, now: Instant) {
+    mutating func report(
+        _ call: CircuitBreaker.Call, _ outcome: Outcome, retryAfter: Int64?, _ priority: Priority, now: Instant
+    ) {
         see(now)
         if call.isFollowed { breaker.report(call, outcome, retryAfterNanoseconds: retryAfter, now: latest) }
-        release()
+        release(priority)
     }
 
     /// What an attempt says about how many there may be.
@@ -109,13 +111,13 @@ struct GuardState: ~Copyable, Sendable {
         noteOccupancy()
     }
 
-    mutating func discard(_ call: CircuitBreaker.Call) {
+    mutating func discard(_ call: CircuitBreaker.Call, _ priority: Priority) {
         if call.isFollowed { breaker.discard(call, now: latest) }
-        release()
+        release(priority)
     }
 
-    mutating func release() {
-        bulkhead.release(now: latest)
+    mutating func release(_ priority: Priority) {
+        bulkhead.release(now: latest, priority: priority)
         noteOccupancy()
     }
 
@@ -143,7 +145,7 @@ struct GuardState: ~Copyable, Sendable {
 
     // MARK: Inside
 
-    private mutating func reserve(_ request: UInt64, _ isFirstAttempt: Bool) -> Step {
+    private mutating func reserve(_ request: UInt64, _ isFirstAttempt: Bool, _ priority: Priority) -> Step {
         switch breaker.admit(now: latest, request: request, isFirstAttempt: isFirstAttempt) {
         case .admitted(let call, let wouldRefuse):
             counters.admitted += 1
@@ -151,15 +153,17 @@ struct GuardState: ~Copyable, Sendable {
             let clock = adaptive.map { SampleClock(inflight: bulkhead.inUse, epoch: $0.epoch) } ?? .off
             return .admitted(call, clock, wouldRefuse: wouldRefuse)
         case .refused(let refusal):
-            release()
+            release(priority)
             return refuse(refusal)
         }
     }
 
     /// Looked at only here, where there is no permit at once.
     private mutating func sheds(_ priority: Priority) -> Bool {
-        shedder.sheds(
+        let isShed = shedder.sheds(
             priority, used: bulkhead.inUse + bulkhead.queued, capacity: bulkhead.permits + bulkhead.places, now: latest)
+        // What it was promised is not taken back by the level.
+        return isShed && !bulkhead.isOwedShare(priority)
     }
 
     private func shed(_ request: UInt64) -> Refusal { Refusal(.shedOccupancy, retryAfterNanoseconds: retryAfter(request)) }

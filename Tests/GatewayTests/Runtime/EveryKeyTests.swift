@@ -145,6 +145,7 @@ import Upstream
                 slow_call: 700ms
                 slow_rate: 60%
                 consecutive_failures: 9
+                cusum: { baseline: 3%, bad: 25%, threshold: 9.25 }
                 saturation: false
                 half_open_calls: 3
                 open_for: 4s
@@ -160,7 +161,12 @@ import Upstream
                 backoff_cap: 300ms
                 max_retry_after: 4s
                 replay_body: 32KiB
-              bulkhead: { concurrent: 20, queue: 5, queue_timeout: 60ms }
+              bulkhead:
+                concurrent: 20
+                queue: 5
+                queue_timeout: 60ms
+                shares: { critical: 4, high: 3, normal: 2, bulk: 1 }
+                adaptive: { rule: gradient2, minimum: 3, maximum: 15, latency: 80ms }
               hedging: { quantile: 90%, minimum_delay: 12ms, initial_delay: 80ms }
           counted:
             endpoints: [127.0.0.1:9002]
@@ -176,6 +182,7 @@ import Upstream
             to: users
             strip_prefix: /users
             idempotent: true
+            priority: normal
             fallback: { on: [open, unreachable], to: counted }
             allow_encoded_slash: true
             timeouts: { total: 25s, per_try: 4s, first_byte: 1s, idle: off, total_includes_body: false }
@@ -425,6 +432,11 @@ import Upstream
         guardSettings.breaker.slowCall = .milliseconds(700)
         guardSettings.breaker.slowRate = Share(tenThousandths: 6_000)
         guardSettings.breaker.consecutiveFailures = 9
+        var cusum = CUSUMSettings()
+        cusum.baseline = Share(tenThousandths: 300)
+        cusum.bad = Share(tenThousandths: 2_500)
+        cusum.thresholdThousandths = 9_250
+        guardSettings.breaker.cusum = cusum
         guardSettings.breaker.saturation = false
         guardSettings.breaker.halfOpenCalls = 3
         guardSettings.breaker.openFor = .seconds(4)
@@ -449,9 +461,17 @@ import Upstream
         hedging.minimumDelay = .milliseconds(12)
         hedging.initialDelay = .milliseconds(80)
         guardSettings.hedging = hedging
+        var adaptive = AdaptiveSettings()
+        adaptive.rule = .gradient2
+        adaptive.minimum = 3
+        adaptive.maximum = 15
+        adaptive.latency = .milliseconds(80)
+        guardSettings.bulkhead.adaptive = adaptive
+        guardSettings.bulkhead.shares = PriorityShares(critical: 4, high: 3, normal: 2, bulk: 1)
         let users = try users()
         #expect(users.settings == guardSettings)
         #expect(users.limits == AttemptLimits(guardSettings.timeouts, queueTimeout: .milliseconds(60)))
+        #expect(users.guardian.snapshot().adaptiveLimit == 15 && users.guardian.snapshot().permits == 15)
         #expect(users.limits.total == 20_000_000_000 && users.limits.queue == 60_000_000 && users.limits.totalIncludesBody)
         let counted = try Self.compiled.get().snapshot.upstreams[1].settings.breaker.window
         #expect(counted == .count(calls: 30))
@@ -469,7 +489,8 @@ import Upstream
         timeouts.firstByte = .seconds(1)
         timeouts.idle = nil
         timeouts.totalIncludesBody = false
-        #expect(special.limits[0] == AttemptLimits(timeouts, queueTimeout: .milliseconds(60)))
+        #expect(special.limits[0] == AttemptLimits(timeouts, queueTimeout: .milliseconds(60), priority: .normal))
+        #expect(special.limits[1]?.priority == .normal && snapshot.routes[1].limits[1]?.priority == .critical)
         #expect(special.limits[1]?.total == 25_000_000_000, "what it falls back to has the route's limits too")
         let fallback = try #require(special.fallback)
         #expect(fallback.reasons.contains(.breakerOpen) && fallback.reasons.contains(.connectRefused))

@@ -132,7 +132,7 @@ final class ModelServer {
         case .mustWait:
             let waiter = RecordingWaiter()
             let expiry = instant.advanced(byNanoseconds: 50_000_000)
-            switch guardian.wait(waiter, now: instant, expiry: expiry) {
+            switch guardian.wait(waiter, now: instant, expiry: expiry, priority: jobs[index].priority) {
             case .granted(let permit): reserve(permit, index)
             case .refused(let refusal): refuse(index, refusal.reason)
             case .waiting:

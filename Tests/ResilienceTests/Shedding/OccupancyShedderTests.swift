@@ -26,7 +26,7 @@ private final class ShedBench {
         #expect(ShedBench().look(percent, at: 0) == shed)
     }
 
-    @Test func risesAtOnceAndFallsByOneClassASecond() {
+    @Test func S4_risesAtOnceAndFallsByOneClassASecond() {
         let bench = ShedBench()
         #expect(bench.look(60, at: 0) == "b")
         #expect(bench.look(95, at: 1) == "hnb", "at once")
