@@ -20,7 +20,8 @@ from lab import HOLDFAST, Checks, Lab, free_port, wait_for
 lab, checks = Lab(), Checks()
 port, flaky_port = free_port(), free_port()
 well_port, sick_port = free_port(), free_port()
-release, sick = threading.Event(), threading.Event()
+trio = [free_port() for _ in range(3)]
+release, sick, bad = threading.Event(), threading.Event(), threading.Event()
 
 
 class Plain(http.server.BaseHTTPRequestHandler):
@@ -34,8 +35,9 @@ class Plain(http.server.BaseHTTPRequestHandler):
         if self.path == "/slow":
             release.wait(30)
         at = self.server.server_port
-        body = {well_port: b"well", sick_port: b"sick"}.get(at, b"plain")
-        self.send_response(503 if self.path == "/healthz" and at == sick_port and sick.is_set() else 200)
+        body = {well_port: b"well", sick_port: b"sick"}.get(at, b"%d" % at if at in trio else b"plain")
+        fails = self.path == "/healthz" and at == sick_port and sick.is_set() or at == trio[1] and bad.is_set()
+        self.send_response(503 if fails else 200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -57,6 +59,9 @@ def serve(at):
 
 serve(port)
 serve(well_port)
+for at in trio:
+    serve(at)
+TRIO = "endpoints: [" + ", ".join(f'"127.0.0.1:{at}"' for at in trio) + "]"
 UPSTREAMS = f"""  plain: {{ endpoints: ["127.0.0.1:{port}"] }}
   flaky:
     endpoints: ["127.0.0.1:{flaky_port}"]
@@ -64,11 +69,20 @@ UPSTREAMS = f"""  plain: {{ endpoints: ["127.0.0.1:{port}"] }}
   checked:
     endpoints: ["127.0.0.1:{well_port}", "127.0.0.1:{sick_port}"]
     balance: round_robin
-    health_check: {{ path: /healthz, interval: 100ms, timeout: 500ms, unhealthy_after: 2, healthy_after: 2, jitter: 0% }}"""
+    health_check: {{ path: /healthz, interval: 100ms, timeout: 500ms, unhealthy_after: 2, healthy_after: 2, jitter: 0% }}
+  trio:
+    {TRIO}
+    balance: round_robin
+    slow_start: off
+    outlier_detection: {{ base_time: 2s, jitter: 0% }}
+    guard: {{ breaker: {{ disabled: true }}, retries: {{ attempts: 1 }} }}
+  keyed: {{ {TRIO}, balance: hash, hash_key: "cookie:user" }}"""
 ROUTES = """  - { match: { path: /degraded }, to: flaky, fallback: { answer: { status: 200, body: "later" } } }
   - { match: { path: /elsewhere }, to: flaky, fallback: { on: [open], to: plain } }
   - { match: { path: /flaky }, to: flaky }
   - { match: { path: /checked }, to: checked }
+  - { match: { path: /trio }, to: trio }
+  - { match: { path: /keyed }, to: keyed }
   - { match: { path: /* }, to: plain }"""
 
 
@@ -196,6 +210,34 @@ def health_checks():
     checks.that(lab.metrics()[f'holdfast_health_checks_total{{upstream="checked",endpoint="{endpoint}",result="failed"}}'] >= 4, "failed checks")
 
 
+def outliers():
+    """The one of three endpoints that fails gets five requests, then none, then one at a time until it is well again."""
+    def asked(n):
+        return [get("/trio")[0] for _ in range(n)].count(503)
+
+    checks.that(asked(12) == 0, "all three are well")
+    bad.set()
+    checks.that(asked(40) == 5, "an endpoint that fails is out after five")
+    endpoint = f"127.0.0.1:{trio[1]}"
+    checks.that(until(lambda: f" warning outlier endpoint ejected upstream=trio endpoint={endpoint} detector=consecutive for_ms=" in lab.said()),
+                "no line of the ejection")
+    metrics = lab.metrics()
+    checks.that(metrics[f'holdfast_endpoint_ejected{{upstream="trio",endpoint="{endpoint}"}}'] == 1, "the gauge of the ejected endpoint")
+    checks.that(metrics['holdfast_outlier_ejections_total{upstream="trio",detector="consecutive"}'] == 1, "the counter of ejections")
+    shown = json.load(urllib.request.urlopen(f"http://127.0.0.1:{lab.admin}/upstreams", timeout=5))["upstreams"]
+    states = [(e["available"], e["well"], e["ejected"]) for u in shown if u["name"] == "trio" for e in u["endpoints"]]
+    checks.that(states == [(True, True, False), (False, True, True), (True, True, False)], f"{states}")
+    checks.that("reloaded" in hang_up() and asked(20) < 5, "a reload forgets an ejection")
+    bad.clear()
+    checks.that(until(lambda: asked(3) == 0 and f" info outlier endpoint readmitted upstream=trio endpoint={endpoint}" in lab.said(), 20),
+                f"it does not come back: {lab.said()[-600:]}")
+    checks.that({get("/trio")[1] for _ in range(9)} == {b"%d" % at for at in trio}, "and gets its share again")
+
+    homes = {user: {get("/keyed", headers={"cookie": f"a=b; user={user}"})[1] for _ in range(3)} for user in range(40)}
+    checks.that(all(len(home) == 1 for home in homes.values()), f"a user's requests go to one endpoint: {homes}")
+    checks.that(len(set.union(*homes.values())) == 3, f"users are spread: {homes}")
+
+
 def nghttp_checks():
     for address in (f"https://localhost:{lab.tls}", f"http://127.0.0.1:{lab.clear}"):
         out = subprocess.run(["nghttp", "-v", "--no-verify-peer", "-m", "20", f"{address}/x"], capture_output=True, text=True, timeout=30)
@@ -320,6 +362,7 @@ wait_for(lab.clear)
 breaker_lines()
 by_hand()
 health_checks()
+outliers()
 nghttp_checks()
 reloads()
 starts_that_cannot_be()
