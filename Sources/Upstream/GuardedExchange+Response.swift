@@ -147,7 +147,7 @@ extension GuardedExchange: ResponseHandler {
             settleAttempt(Outcome(.failure, reason: reason, processed: .yes))
             finish()
             client?.upstreamFailed(GuardedFailure(reason: reason, retryReason: .retryCommitted, detail: failure.detail))
-        case .idle, .queued, .leasing, .backingOff: break
+        case .idle, .queued, .naming, .leasing, .backingOff: break
         }
     }
 
@@ -194,7 +194,7 @@ extension GuardedExchange: ResponseHandler {
                 method: head.method.isSafe ? .safe : (head.method.isIdempotent || isIdempotent) ? .idempotent : .other,
                 attemptsUsed: attempts - freeAttempts, isCommitted: false, isBodyReplayable: canReplay, pushback: pushback,
                 isBreakerClosed: guardian.isClosed(now: now), hasEndpoint: !pools.cluster.endpoints.isEmpty,
-                hasUntriedEndpoint: tried.count < pools.cluster.endpoints.count,
+                hasUntriedEndpoint: hasUntriedEndpoint(pools),
                 remainingNanoseconds: totalDeadline.nanoseconds(since: now),
                 minimumTryNanoseconds: limits.minimumTry),
             settings: pools.cluster.settings.retries, draw: reactor.draw, request: key)
@@ -248,6 +248,9 @@ extension GuardedExchange: ResponseHandler {
         switch phase {
         case .queued:
             if let ticket = waiting.take() { pools?.cluster.bulkhead.abandon(ticket) }
+        case .naming:
+            pools?.stopWaiting(self)
+            permit = nil
         case .leasing:
             if waitsInLeg {
                 waitsInLeg = false

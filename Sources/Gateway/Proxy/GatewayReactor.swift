@@ -172,7 +172,7 @@ package final class GatewayReactor {
             before.first { $0.cluster.identity == cluster.identity }?.adopting(cluster)
                 ?? UpstreamPools(cluster: cluster, context: context)
         }
-        for old in before where !pools.contains(where: { $0.shares(old) }) { old.drain() }
+        for old in before where !old.isSucceeded { old.drain() }
         health?.monitor.follow(next.upstreams)
         openAccessLog()
         divideLimits()
