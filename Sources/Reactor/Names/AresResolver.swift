@@ -19,7 +19,6 @@ package final class AresResolver: Resolver {
         lookup.begin(settings)
     }
 
-    /// Ends all questions without an answer. On the reactor.
     package func close() {
         let left = lookups
         lookups = [:]

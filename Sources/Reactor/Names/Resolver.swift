@@ -8,6 +8,9 @@
 package protocol Resolver: AnyObject {
     /// Asks, and calls `answer` once, on the reactor, later and never from within this call.
     func ask(_ question: NameQuestion, _ settings: ResolverSettings, answer: @escaping (NameAnswer) -> Void)
+
+    /// Lets go of all questions: none is answered any more.
+    func close()
 }
 
 /// One question to the domain name system, in class IN.

@@ -38,6 +38,8 @@ package final class SimulatedResolver: Resolver {
         reactor.schedule(waiting.timer, at: reactor.now.advanced(by: latency))
     }
 
+    package func close() { pending = [] }
+
     fileprivate func answer(_ waiting: PendingAnswer) {
         pending.removeAll { $0 === waiting }
         waiting.answer(failure.map { .failed($0) } ?? answers[waiting.question] ?? .failed(.nxdomain))

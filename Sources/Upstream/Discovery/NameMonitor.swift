@@ -3,6 +3,7 @@
 
 import Core
 package import Reactor
+import Resilience
 
 /// Is told how names fare: for the log, the metrics and the other reactors. Called on the reactor that looks names up.
 package protocol NameObserver: AnyObject {
@@ -51,6 +52,7 @@ package final class NameMonitor {
         isStopped = true
         for watch in watches { watch.stop() }
         watches = []
+        resolver.close()
     }
 }
 

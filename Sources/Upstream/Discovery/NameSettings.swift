@@ -33,6 +33,11 @@ package struct NameSettings: Hashable, Sendable {
         self.maximumTimeToLive = maximumTimeToLive
         self.resolver = resolver
     }
+
+    /// Whether an answer for one is an answer for the other.
+    package func asksTheSame(as other: NameSettings) -> Bool {
+        name == other.name && port == other.port && record == other.record
+    }
 }
 
 /// One address that a name stands for.
