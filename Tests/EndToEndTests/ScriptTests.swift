@@ -6,7 +6,7 @@ import Testing
 
 /// The scripts in `Support/`: clients and backends that share no code with the gateway. Each says what is not so, and counts.
 @Suite(.serialized) struct ScriptTests {
-    @Test(arguments: ["cases.py", "isolation.py", "operations.py", "protocols.py", "storm.py"])
+    @Test(arguments: ["cases.py", "dns.py", "isolation.py", "operations.py", "protocols.py", "storm.py"])
     func script(name: String) throws {
         _ = try binary()
         let support = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Support").path

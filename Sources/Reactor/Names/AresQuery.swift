@@ -17,34 +17,40 @@ import Glibc
     private let record: NameQuestion.Record
     private var channel: ares_channel?
     private(set) var answer: NameAnswer?
+    /// How many are asked in turn.
+    private(set) var serverCount = 0
 
     /// Does nothing on Linux but count, and is to be called once before anything else.
     private static let library: Int32 = ares_library_init(ARES_LIB_INIT_ALL)
 
     /// Begins. `watch` may be called before this returns.
+    ///
+    /// `passesOver`: whether a server that fails or refuses is passed over for the next. c-ares then forgets what it said, and after
+    /// the last one says that none could be reached.
     init(
-        _ question: NameQuestion, _ settings: ResolverSettings,
+        _ question: NameQuestion, _ settings: ResolverSettings, passesOver: Bool,
         watch: @escaping (_ descriptor: Descriptor, _ readable: Bool, _ writable: Bool) -> Void
     ) {
         self.watch = watch
         record = question.record
-        begin(question, settings)
+        begin(question, settings, passesOver)
     }
 
     deinit { end() }
 
-    private func begin(_ question: NameQuestion, _ settings: ResolverSettings) {
+    private func begin(_ question: NameQuestion, _ settings: ResolverSettings, _ passesOver: Bool) {
         guard AresQuery.library == code(ARES_SUCCESS) else { return answer = .failed(.local) }
         var options = unsafe ares_options()
         unsafe options.timeout = Int32(clamping: max(1, settings.timeout.wholeNanoseconds / 1_000_000))
         unsafe options.tries = Int32(clamping: max(1, settings.attempts))
+        unsafe options.flags = passesOver ? 0 : Int32(ARES_FLAG_NOCHECKRESP)
         // The query lives until `end`, which destroys the channel, so that an unretained reference is enough.
         unsafe options.sock_state_cb_data = Unmanaged.passUnretained(self).toOpaque()
         unsafe options.sock_state_cb = { data, descriptor, readable, writable in
             guard let data = unsafe data else { return }
             unsafe Unmanaged<AresQuery>.fromOpaque(data).takeUnretainedValue().watch?(descriptor, readable != 0, writable != 0)
         }
-        let mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB
+        let mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB
         guard unsafe ares_init_options(&channel, &options, Int32(mask)) == code(ARES_SUCCESS), let channel = unsafe channel else {
             return answer = .failed(.local)
         }
@@ -52,6 +58,7 @@ import Glibc
             let list = settings.servers.map { "\($0)" }.joined(separator: ",")
             guard unsafe ares_set_servers_ports_csv(channel, list) == code(ARES_SUCCESS) else { return answer = .failed(.local) }
         }
+        serverCount = unsafe AresQuery.countServers(channel)
         // c-ares calls back exactly once for each query, at the latest when its channel is destroyed.
         unsafe ares_query(
             channel, question.name, AresQuery.classInternet, Int32(question.record.rawValue),
@@ -62,6 +69,20 @@ import Glibc
                 let message = unsafe Array(UnsafeBufferPointer(start: bytes, count: bytes == nil ? 0 : Int(max(0, length))))
                 query.answered(status, message)
             }, Unmanaged.passUnretained(self).toOpaque())
+    }
+
+    private static func countServers(_ channel: ares_channel) -> Int {
+        var first: UnsafeMutablePointer<ares_addr_port_node>?
+        guard unsafe ares_get_servers_ports(channel, &first) == code(ARES_SUCCESS) else { return 0 }
+        defer { unsafe ares_free_data(first) }
+        var count = 0
+        var node = unsafe first
+        // The list is ours until it is freed.
+        while let current = unsafe node {
+            count += 1
+            unsafe node = current.pointee.next
+        }
+        return count
     }
 
     private static let classInternet: Int32 = 1

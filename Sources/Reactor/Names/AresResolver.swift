@@ -11,12 +11,12 @@ package final class AresResolver: Resolver {
     package init(reactor: Reactor) { self.reactor = reactor }
 
     package func ask(_ question: NameQuestion, _ settings: ResolverSettings, answer: @escaping (NameAnswer) -> Void) {
-        let lookup = Lookup(question, reactor: reactor) { [weak self] lookup, result in
+        let lookup = Lookup(question, settings, reactor: reactor) { [weak self] lookup, result in
             self?.lookups[ObjectIdentifier(lookup)] = nil
             answer(result)
         }
         lookups[ObjectIdentifier(lookup)] = lookup
-        lookup.begin(settings)
+        lookup.begin()
     }
 
     package func close() {
@@ -31,14 +31,20 @@ package final class AresResolver: Resolver {
 /// One question: its sockets, its timer, its end.
 private final class Lookup: TimerOwner {
     private let question: NameQuestion
+    private let settings: ResolverSettings
+    /// What a server said that failed or refused, once the others are asked too.
+    private var passedOver: NameFailure?
     private let reactor: Reactor
     private let done: (Lookup, NameAnswer) -> Void
     private var query: AresQuery?
     private var sockets: [Descriptor: LookupSocket] = [:]
     private let timer = Timer()
 
-    init(_ question: NameQuestion, reactor: Reactor, done: @escaping (Lookup, NameAnswer) -> Void) {
+    init(
+        _ question: NameQuestion, _ settings: ResolverSettings, reactor: Reactor, done: @escaping (Lookup, NameAnswer) -> Void
+    ) {
         self.question = question
+        self.settings = settings
         self.reactor = reactor
         self.done = done
         timer.owner = self
@@ -46,8 +52,11 @@ private final class Lookup: TimerOwner {
 
     deinit { end() }
 
-    func begin(_ settings: ResolverSettings) {
-        query = AresQuery(question, settings) { [unowned self] in watch($0, readable: $1, writable: $2) }
+    /// The first answer tells what is wrong, if anything is; where there are other servers they are asked then, one after the other.
+    func begin() {
+        query = AresQuery(question, settings, passesOver: passedOver != nil) { [unowned self] in
+            watch($0, readable: $1, writable: $2)
+        }
         // Even what is over at once is told in a later turn.
         if query?.answer != nil { reactor.schedule(timer, at: reactor.now) } else { arm() }
     }
@@ -92,9 +101,16 @@ private final class Lookup: TimerOwner {
     }
 
     private func proceed() {
-        guard let answer = query?.answer else { return arm() }
+        guard let query, let answer = query.answer else { return arm() }
+        let hasOthers = query.serverCount > 1
         end()
-        done(self, reachable(answer))
+        switch answer {
+        case .failed(let failure) where hasOthers && passedOver == nil && (failure == .servfail || failure == .refused):
+            passedOver = failure
+            begin()
+        case .failed(.unreachable): done(self, .failed(passedOver ?? .unreachable))
+        default: done(self, reachable(answer))
+        }
     }
 
     private func arm() {
