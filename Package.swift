@@ -46,6 +46,7 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CCAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
         .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
 
         module("Core", []),
@@ -54,7 +55,7 @@ let package = Package(
         .executableTarget(name: "ResilienceStress", dependencies: ["Core", "Resilience"], swiftSettings: strict),
         module("TLS", ["Core", "COpenSSL"]),
         module("HTTP", ["Core", "CNGHTTP2"]),
-        module("Reactor", ["Core", "CLinux", deque]),
+        module("Reactor", ["Core", "CLinux", "CCAres", deque]),
         module("Telemetry", ["Core"]),
         module("Transport", ["Core", "Reactor", "TLS", "HTTP", "Telemetry"]),
         module("Upstream", ["Core", "Reactor", "TLS", "HTTP", "Transport", "Resilience", "Telemetry", deque]),

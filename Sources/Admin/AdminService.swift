@@ -45,7 +45,7 @@ final class AdminService: RequestService {
             guard isRead(exchange) else { return }
             answer.fields.append(.contentType, "application/json")
             UpstreamReport(
-                clusters: gateway.snapshot.upstreams, overrides: gateway.overrides, now: gateway.context.reactor.now
+                clusters: gateway.snapshot.upstreams.map(\.current), overrides: gateway.overrides, now: gateway.context.reactor.now
             ).write(into: &body)
             finish(exchange, 200)
         } else if let id = head.withBytes(head.path, { AdminService.explainedID($0) }) {

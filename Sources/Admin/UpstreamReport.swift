@@ -3,6 +3,7 @@
 
 import Core
 import Gateway
+import Reactor
 import Resilience
 import Telemetry
 import Upstream
@@ -66,6 +67,7 @@ struct UpstreamReport {
             body.append(":")
             body.append(decimal: count)
         }
+        if let name = cluster.upstreamName { write(name, into: &body) }
         body.append("},\"endpoints\":[")
         for (i, endpoint) in cluster.endpoints.enumerated() {
             if i > 0 { body.append(",") }
@@ -81,6 +83,23 @@ struct UpstreamReport {
             body.append("}")
         }
         body.append("]}")
+    }
+
+    /// Behind the refusals, whose brace it closes.
+    private func write(_ name: UpstreamName, into body: inout ByteBuffer) {
+        let status = name.status
+        body.append("},\"dns\":{\"name\":")
+        text(name.settings.name, &body)
+        body.append(",\"state\":")
+        text(status.state.rawValue, &body)
+        if let failure = status.failure {
+            body.append(",\"failure\":")
+            text(failure.rawValue, &body)
+        }
+        if let answeredAt = status.answeredAt {
+            number("answered_ms_ago", UInt64(max(0, now.nanoseconds(since: answeredAt) / 1_000_000)), &body)
+        }
+        if let next = status.next { number("next_in_ms", UInt64(max(0, next.nanoseconds(since: now) / 1_000_000)), &body) }
     }
 
     private func number(_ name: StaticString, _ value: UInt64, _ body: inout ByteBuffer) {

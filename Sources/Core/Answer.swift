@@ -26,11 +26,11 @@ extension Reason {
             .breakerOpen, .breakerHalfOpen, .breakerRamp, .breakerForced,
             .bulkheadFull, .bulkheadQueueTimeout, .bulkheadCoDel,
             .shedOccupancy, .shedLag, .shedMemory, .shedDescriptors, .shedThrottle,
-            .loadBalancerNoHealthy, .localResources, .drain, .maintenance, .shutdown:
+            .loadBalancerNoHealthy, .dns, .localResources, .drain, .maintenance, .shutdown:
             503
         case .deadline, .deadlineInsufficient, .timeoutPerTry, .timeoutFirstByte, .timeoutIdle, .connectTimeout, .tlsTimeout:
             504
-        case .dns, .connectRefused, .connectFailed, .tlsHandshake, .tlsVerify, .resetBeforeHeaders, .resetAfterHeaders,
+        case .connectRefused, .connectFailed, .tlsHandshake, .tlsVerify, .resetBeforeHeaders, .resetAfterHeaders,
             .protocolError, .bodyTruncated, .http2RefusedStream, .http2GoAwayUnprocessed, .http2EnhanceYourCalm,
             .connectionStale, .statusFailure, .statusBackpressure, .grpcFailure, .hedgeLost,
             .retryCommitted, .retryMax, .retryPushback, .retryNotRetryable, .retryBody, .retryBreaker, .retryDeadline,

@@ -24,6 +24,7 @@ public struct Draw: Sendable {
         case fault = 14
         case explainSample = 15
         case healthCheck = 16
+        case nameRefresh = 20
     }
 
     public let seed: UInt64

@@ -10,4 +10,9 @@ extension SocketAddress {
         case .unix: nil
         }
     }
+
+    package var isIPv4: Bool {
+        if case .v4 = folded.host { return true }
+        return false
+    }
 }

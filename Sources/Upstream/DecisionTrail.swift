@@ -101,6 +101,13 @@ package struct DecisionTrail: Sendable {
         self.detail = detail
     }
 
+    /// The endpoints have other positions from now on; `nil`: one is no longer there.
+    mutating func renumber(_ position: (Int) -> Int?) {
+        for i in decisions.indices where decisions[i].endpoint >= 0 {
+            decisions[i].endpoint = Int32(clamping: position(Int(decisions[i].endpoint)) ?? -1)
+        }
+    }
+
     mutating func note(
         _ step: Step, attempt: Int, reason: Reason? = nil, endpoint: Int = -1, at: Int64, value: Int64 = 0,
         numbers taken: () -> Numbers

@@ -4,7 +4,7 @@
 package import Core
 import HTTP
 package import Reactor
-package import TLS
+import TLS
 package import Transport
 import DequeModule
 
@@ -44,7 +44,7 @@ package protocol PoolWaiter: AnyObject {
 /// Idle HTTP/1 connections are taken newest first, so that the surplus of a peak grows old and is closed. An HTTP/2 connection
 /// carries as many exchanges as its peer allows. A connection with a waiter before it goes to the waiter in order of arrival.
 package final class EndpointPool: ClientConnectionOwner, TimerOwner {
-    package let endpoint: Endpoint
+    package private(set) var endpoint: Endpoint
     private let context: TransportContext
     private let settings: PoolSettings
     private var clientSettings: ClientConnection.Settings
@@ -62,25 +62,32 @@ package final class EndpointPool: ClientConnectionOwner, TimerOwner {
     private var isDraining = false
     private let timer = Timer()
 
-    package init(
-        endpoint: Endpoint, context: TransportContext, settings: PoolSettings, client: ClientConnection.Settings,
-        tls: ClientTLSContext?, serverName: String, connectOptions: ConnectOptions
-    ) {
+    package init(endpoint: Endpoint, of cluster: UpstreamCluster, context: TransportContext) {
         self.endpoint = endpoint
         self.context = context
-        self.settings = settings
-        clientSettings = client
-        self.tls = tls
-        self.serverName = serverName
-        self.connectOptions = connectOptions
-        speaksHTTP2 = client.wanted == .http2
+        settings = cluster.pool
+        clientSettings = cluster.client
+        tls = cluster.tls
+        serverName = EndpointPool.serverName(endpoint, cluster)
+        connectOptions = cluster.connectOptions
+        speaksHTTP2 = cluster.client.wanted == .http2
         timer.owner = self
     }
 
-    /// Limits and certificates of a newer configuration, for connections made from now on.
-    func adopt(_ cluster: UpstreamCluster) {
+    private static func serverName(_ endpoint: Endpoint, _ cluster: UpstreamCluster) -> String {
+        cluster.serverName.isEmpty ? endpoint.hostName : cluster.serverName
+    }
+
+    /// Whether its connections are what one to `other` would be.
+    func connects(to other: Endpoint) -> Bool {
+        endpoint.address == other.address && endpoint.hostName == other.hostName && !isDraining
+    }
+
+    /// Limits, certificates and weight of a newer configuration, for connections made from now on.
+    func adopt(_ cluster: UpstreamCluster, _ endpoint: Endpoint) {
         clientSettings = cluster.client
         tls = cluster.tls
+        self.endpoint = endpoint
     }
 
     package var idleCount: Int { idle.count }

@@ -147,7 +147,7 @@ extension GuardedExchange: ResponseHandler {
             settleAttempt(Outcome(.failure, reason: reason, processed: .yes))
             finish()
             client?.upstreamFailed(GuardedFailure(reason: reason, retryReason: .retryCommitted, detail: failure.detail))
-        case .idle, .queued, .leasing, .backingOff: break
+        case .idle, .queued, .naming, .leasing, .backingOff: break
         }
     }
 
@@ -194,7 +194,7 @@ extension GuardedExchange: ResponseHandler {
                 method: head.method.isSafe ? .safe : (head.method.isIdempotent || isIdempotent) ? .idempotent : .other,
                 attemptsUsed: attempts - freeAttempts, isCommitted: false, isBodyReplayable: canReplay, pushback: pushback,
                 isBreakerClosed: guardian.isClosed(now: now), hasEndpoint: !pools.cluster.endpoints.isEmpty,
-                hasUntriedEndpoint: tried.count < pools.cluster.endpoints.count,
+                hasUntriedEndpoint: hasUntriedEndpoint(pools),
                 remainingNanoseconds: totalDeadline.nanoseconds(since: now),
                 minimumTryNanoseconds: limits.minimumTry),
             settings: pools.cluster.settings.retries, draw: reactor.draw, request: key)
@@ -249,6 +249,9 @@ extension GuardedExchange: ResponseHandler {
         case .queued:
             if let ticket = waiting.take() { pools?.cluster.bulkhead.abandon(ticket) }
             // Granted, and then there was no endpoint: it goes back before the request goes elsewhere.
+            permit = nil
+        case .naming:
+            pools?.stopWaiting(self)
             permit = nil
         case .leasing:
             if waitsInLeg {

@@ -63,6 +63,8 @@ extension GuardedExchange: TimerOwner {
                 beginAttempt()
                 return
             }
+        case .naming:
+            if now >= stageDeadline || now >= totalDeadline { namingExpired(now: now) }
         case .leasing:
             if now >= totalDeadline || now >= perTryDeadline { attemptExpired(beforeFirstByte: true, now: now) }
         case .awaitingHead:

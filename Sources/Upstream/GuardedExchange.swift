@@ -44,7 +44,7 @@ package struct GuardedFailure: Sendable {
 /// The object is one client's exchange after the other; all of it is confined to one reactor. What an attempt holds (permit,
 /// half-open slot, retry token, connection) are tokens that this object owns, so every way out gives them back.
 package final class GuardedExchange {
-    enum Phase { case idle, queued, leasing, awaitingHead, relaying, backingOff }
+    enum Phase { case idle, queued, naming, leasing, awaitingHead, relaying, backingOff }
 
     package let reactor: Reactor
     /// Set once, before the first request: the client holds this object in a constant.
@@ -342,9 +342,11 @@ package final class GuardedExchange {
     // MARK: Sending
 
     func dispatch() {
+        moveToLatestEndpoints()
         guard let pools else { return }
         let now = reactor.now
         guard let choice = chooseEndpoint(pools) else {
+            if let name = pools.cluster.upstreamName, pools.cluster.endpoints.isEmpty { return awaitEndpoints(of: name, pools) }
             endAttempt(Outcome(.local, reason: .loadBalancerNoHealthy, processed: .no), cancelling: false)
             fail(.loadBalancerNoHealthy, detail: "no endpoint to send to")
             return
@@ -373,6 +375,8 @@ package final class GuardedExchange {
     }
 
     var attemptStartedAt = Instant.origin
+    /// Since when the upstream's name is waited for.
+    var namingSince = Instant.origin
 
     private func chooseEndpoint(_ pools: UpstreamPools) -> EndpointBalancer.Choice? {
         let cluster = pools.cluster

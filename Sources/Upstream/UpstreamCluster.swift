@@ -34,6 +34,10 @@ package final class UpstreamCluster: Sendable {
     let authorities: [[UInt8]]?
     /// What makes a connection of one cluster usable by another after a reload.
     package let identity: String
+    /// Where its endpoints come from, if not from the configuration. Owned by the cluster that the configuration made, which outlives its
+    /// successors' use: the name holds the latest of those.
+    private let ownName: UpstreamName?
+    private weak let sharedName: UpstreamName?
 
     /// What an upstream sees in Host or `:authority`.
     package enum HostField: Sendable {
@@ -50,8 +54,8 @@ package final class UpstreamCluster: Sendable {
     package init(
         name: String, endpoints: [Endpoint], guardian: Guard, settings: GuardSettings, balancer: EndpointBalancer,
         balancingKey: BalancingKey? = nil, pool: PoolSettings, client: ClientConnection.Settings, connectOptions: ConnectOptions,
-        tls: ClientTLSContext?,
-        serverName: String, hostField: HostField, attemptFields: Bool = true, health: HealthSettings? = nil, identity: String
+        tls: ClientTLSContext?, serverName: String, hostField: HostField, attemptFields: Bool = true, health: HealthSettings? = nil,
+        identity: String, naming: UpstreamName? = nil, succeeding: UpstreamName? = nil
     ) {
         self.name = name
         self.endpoints = endpoints
@@ -74,6 +78,26 @@ package final class UpstreamCluster: Sendable {
             case .upstream: endpoints.map { serverName.isEmpty ? $0.authority : Array(serverName.utf8) }
             }
         self.identity = identity
+        ownName = naming
+        sharedName = naming ?? succeeding
+    }
+
+    /// `nil`: its endpoints are the configuration's.
+    package var upstreamName: UpstreamName? { ownName ?? sharedName }
+
+    /// This upstream with the endpoints that its name has now.
+    package var current: UpstreamCluster { upstreamName?.latest ?? self }
+
+    /// The same upstream, with the same guard, with other endpoints. What was measured of those that remain goes on.
+    func with(_ endpoints: [Endpoint], draw: Draw, identity number: UInt64, now: Instant) -> UpstreamCluster {
+        let balancer = EndpointBalancer(
+            balancer.settings, names: endpoints.map(\.label), weights: endpoints.map(\.weight), draw: draw, identity: number,
+            after: balancer, keepsHealth: true, now: now)
+        return UpstreamCluster(
+            name: name, endpoints: endpoints, guardian: guardian, settings: settings, balancer: balancer,
+            balancingKey: balancingKey,
+            pool: pool, client: client, connectOptions: connectOptions, tls: tls, serverName: serverName, hostField: hostField,
+            attemptFields: attemptFields, health: health, identity: identity, succeeding: upstreamName)
     }
 }
 
@@ -81,30 +105,71 @@ package final class UpstreamCluster: Sendable {
 package final class UpstreamPools {
     package let cluster: UpstreamCluster
     package let pools: [EndpointPool]
+    private let context: TransportContext
+    /// What has taken the place of these.
+    private var successor: UpstreamPools?
+    /// Attempts that wait for the upstream's name to have an address.
+    private var waiting: [GuardedExchange] = []
 
-    private init(cluster: UpstreamCluster, pools: [EndpointPool]) {
+    private init(cluster: UpstreamCluster, pools: [EndpointPool], context: TransportContext) {
         self.cluster = cluster
         self.pools = pools
+        self.context = context
     }
 
-    /// The same connections under an upstream's newer settings.
+    package convenience init(cluster: UpstreamCluster, context: TransportContext) {
+        self.init(
+            cluster: cluster, pools: cluster.endpoints.map { EndpointPool(endpoint: $0, of: cluster, context: context) },
+            context: context)
+    }
+
+    /// The same connections under an upstream's newer settings or endpoints: those to an endpoint that remains stay, those to one
+    /// that has left close when their exchanges are over.
     package func adopting(_ cluster: UpstreamCluster) -> UpstreamPools {
-        for pool in pools { pool.adopt(cluster) }
-        return UpstreamPools(cluster: cluster, pools: pools)
+        var left = pools
+        let next = UpstreamPools(
+            cluster: cluster,
+            pools: cluster.endpoints.map { endpoint in
+                guard let place = left.firstIndex(where: { $0.connects(to: endpoint) }) else {
+                    return EndpointPool(endpoint: endpoint, of: cluster, context: context)
+                }
+                let pool = left.remove(at: place)
+                pool.adopt(cluster, endpoint)
+                return pool
+            }, context: context)
+        for pool in left { pool.drain() }
+        successor = next
+        next.waiting = waiting
+        waiting = []
+        next.wake()
+        return next
     }
 
-    /// Whether the connections are the same as `other`'s.
-    package func shares(_ other: UpstreamPools) -> Bool { pools.first === other.pools.first }
-
-    package init(cluster: UpstreamCluster, context: TransportContext) {
-        self.cluster = cluster
-        pools = cluster.endpoints.map { endpoint in
-            EndpointPool(
-                endpoint: endpoint, context: context, settings: cluster.pool, client: cluster.client, tls: cluster.tls,
-                serverName: cluster.serverName.isEmpty ? endpoint.hostName : cluster.serverName,
-                connectOptions: cluster.connectOptions)
-        }
-    }
+    /// Whether others have taken the place of these.
+    package var isSucceeded: Bool { successor != nil }
 
     package func drain() { for pool in pools { pool.drain() } }
+
+    // MARK: Names
+
+    /// The pools of the same upstream, in the same configuration, with the endpoints that its name has now.
+    var latest: UpstreamPools {
+        var latest = self
+        while let next = latest.successor, let name = next.cluster.upstreamName, name === latest.cluster.upstreamName {
+            latest = next
+        }
+        return latest
+    }
+
+    func wait(_ exchange: GuardedExchange) { waiting.append(exchange) }
+
+    func stopWaiting(_ exchange: GuardedExchange) { waiting.removeAll { $0 === exchange } }
+
+    /// The name has an answer, or will have none for now: those who wait look again.
+    package func wake() {
+        if waiting.isEmpty { return }
+        let woken = waiting
+        waiting = []
+        for exchange in woken { exchange.nameSettled(over: self) }
+    }
 }

@@ -61,8 +61,8 @@ struct AddressTests {
         ("[1.2.3.4]:80", "has no IPv6 address in its brackets"), ("1.2.3.4:", "has no port from 0 to 65535"),
         ("1.2.3.4:+1", "has no port from 0 to 65535"),
         ("unix:run/a", "is not an absolute path"), ("unix:/" + String(repeating: "x", count: 107), "is longer than 107 bytes"),
-        ("users:80", "has a host name where this version needs an IP address"),
-        ("1.2.3:80", "has a host name where this version needs an IP address"),
+        ("users:80", "has a host name where an IP address is needed"),
+        ("1.2.3:80", "has a host name where an IP address is needed"),
         ("us ers:80", "has no IP address"), ("*:80", "has no IP address; did you mean 0.0.0.0:80?"),
     ])
     func noAddresses(text: String, problem: String) {

@@ -172,9 +172,60 @@ struct ComplaintTests {
 
     @Test(arguments: [
         Row(
+            "{}", "x.yaml:5:6: upstreams.a: expected exactly one of endpoints, dns; none of them is there",
+            "no source of endpoints"),
+        Row("{ dns: users.internal }", "x.yaml:5:13: upstreams.a.dns: \"users.internal\" has no port; \(short)", "no port"),
+        Row(
+            "{ dns: \"users.internal:0\" }",
+            "x.yaml:5:13: upstreams.a.dns: \"users.internal:0\" has no port from 1 to 65535; \(short)", "port 0"),
+        Row(
+            "{ dns: \"users.internal:65536\" }",
+            "x.yaml:5:13: upstreams.a.dns: \"users.internal:65536\" has no port from 1 to 65535; \(short)", "a port too high"),
+        Row("{ dns: \"us ers:1\" }", "x.yaml:5:13: upstreams.a.dns: \"us ers:1\" is no host name; \(short)", "no host name"),
+        Row(
+            "{ dns: \"10.0.0.1:9001\" }",
+            "x.yaml:5:13: upstreams.a.dns: \"10.0.0.1:9001\" is an IP address; list it in endpoints; \(short)", "an address"),
+        Row(
+            "{ dns: \"[::1]:9001\" }", "x.yaml:5:13: upstreams.a.dns: \"[::1]:9001\" is no host name with a port; \(short)",
+            "an IPv6 address"),
+        Row("{ dns: { port: 9001 } }", "x.yaml:5:13: upstreams.a.dns: the key name is missing", "no name"),
+        Row(
+            "{ dns: { name: u.internal } }",
+            "x.yaml:5:13: upstreams.a.dns: the key port is missing; only SRV records bring a port", "no port, in full"),
+        Row(
+            "{ dns: { name: u.internal, port: 9001, record: srv } }",
+            "x.yaml:5:39: upstreams.a.dns: the records of record srv bring their ports", "two sources of ports"),
+        Row(
+            "{ dns: { name: u.internal, port: 1, minimum_ttl: 2m, maximum_ttl: 1m } }",
+            "x.yaml:5:72: upstreams.a.dns: maximum_ttl 1m is below minimum_ttl 2m", "bounds that cross"),
+        Row(
+            "{ dns: { name: u.internal, port: 1, servers: [ns.internal, \"10.0.0.1:0\", unix:/ns, \"::1\"] } }",
+            "x.yaml:5:52: upstreams.a.dns.servers[0]: \"ns.internal\" has no port; \(server)\nx.yaml:5:65: upstreams.a.dns.servers[1]: \"10.0.0.1:0\" has port 0; \(server)\nx.yaml:5:79: upstreams.a.dns.servers[2]: \"unix:/ns\" is a Unix socket; \(server)",
+            "servers that are none"),
+        Row(
+            "{ dns: { name: u.internal, port: 1, ttl: 5s } }",
+            "x.yaml:5:42: upstreams.a.dns: unknown key \"ttl\"; known are name, port, record, servers, minimum_ttl, maximum_ttl, timeout, attempts",
+            "a key that there is not"),
+        Row(
+            "{ dns: { name: _u._tcp.internal, record: srv }, tls: {} }",
+            "x.yaml:5:59: upstreams.a: the key tls.server_name is missing: what a certificate must say may not come from SRV records, which anybody on the way can forge",
+            "a certificate of anybody"),
+        Row("{ dns: { name: _u._tcp.internal, record: srv }, tls: { server_name: u.internal } }", "", "with its name"),
+        Row("{ dns: { name: _u._tcp.internal, record: srv }, tls: { verify: false } }", "", "without verification"),
+        Row("{ dns: users.internal.:9001, tls: {} }", "", "a name that says it is whole"),
+    ])
+    func aboutDNS(row: Row) {
+        #expect(complaints(minimal().replacing("{ endpoints: [\"127.0.0.1:9001\"] }", with: row.text)) == row.said)
+    }
+
+    private static let short = "expected a host name and a port, such as users.internal:9001"
+    private static let server =
+        "expected an IP address, perhaps with a port, such as 10.0.0.2, 127.0.0.1:5353 or [fd00::1]:53"
+
+    @Test(arguments: [
+        Row(
             "dns: \"users.internal:9001\"",
-            "x.yaml:5:44: upstreams.a.dns: endpoints by name are not available in this version; list IP addresses in endpoints",
-            "a key of a later version"),
+            "x.yaml:5:6: upstreams.a: expected exactly one of endpoints, dns; found endpoints and dns", "two sources of endpoints"),
         Row(
             "protocol: http2",
             "x.yaml:5:49: upstreams.a.protocol: \"http2\" is not known; did you mean http1?; expected one of http1, h2, auto",
@@ -423,7 +474,7 @@ struct ComplaintTests {
                 x.yaml:5:13: listeners[1].name: the same listener name stands on line 4 already
                 x.yaml:5:25: listeners[1].address: the same listener address stands on line 4 already
                 x.yaml:7:24: upstreams.users.endpoints[0]: "10.0.0.1" has no port; \(endpoint)
-                x.yaml:7:34: upstreams.users.endpoints[1]: "users.internal:80" has a host name where this version needs an IP address; \(endpoint)
+                x.yaml:7:34: upstreams.users.endpoints[1]: "users.internal:80" has a host name where an IP address is needed; a name goes into dns, in place of endpoints; \(endpoint)
                 x.yaml:7:53: upstreams.users.endpoints[2]: "10.0.0.1:0" has port 0; \(endpoint)
                 x.yaml:8:3: upstreams: "or ders" is no name; expected up to 63 letters, digits, '-', '_' and '.', beginning with a letter or a digit
                 x.yaml:10:22: routes[0].match.path: "users" is no path: a path begins with /; expected a path such as /exact, /prefix/* or /users/{id}

@@ -86,6 +86,10 @@ struct EdgeModelTests {
         #expect(orders.guardSettings.timeouts.perTry == .seconds(10))
         #expect(orders.guardSettings.timeouts.connect == .milliseconds(500))
         #expect(edge.upstreams.map(\.name) == ["users", "orders", "orders-next"])
+        var name = Configuration.DNS(name: "orders-next.internal", port: 9001)
+        name.servers = [.ip(IPAddress(10, 0, 0, 2), port: 53), .ip(try #require(IPAddress("fd00::2")), port: 5353)]
+        #expect(edge.upstreams[2].dns == name && edge.upstreams[2].endpoints.isEmpty)
+        #expect(orders.dns == nil)
     }
 
     @Test func routes() throws {

@@ -35,9 +35,11 @@ extension Configuration.Upstream {
             name: "Upstream", documentation: "A service behind the gateway.",
             fields: [
                 Field(
-                    "endpoints", \.endpoints, Configuration.Endpoint.kind.list(atLeast: 1).checked(refuseDoubles), required: true,
-                    "Where it runs."),
-                .refused("dns", "endpoints by name are not available in this version; list IP addresses in endpoints"),
+                    "endpoints", \.endpoints, Configuration.Endpoint.kind.list(atLeast: 1).checked(refuseDoubles), initial: "none",
+                    "Where it runs. Either this or `dns`."),
+                Field(
+                    "dns", \.dns, Configuration.DNS.kind.optional(none: "none"),
+                    "The name that has the addresses of its endpoints, with their port; they follow what DNS says."),
                 Field(
                     "protocol", \.wireProtocol, .choice,
                     "HTTP/1.1, HTTP/2, or what ALPN settles over TLS (in clear: HTTP/1.1). gRPC needs `h2`, or `auto` over TLS."),
@@ -82,13 +84,18 @@ extension Configuration.Upstream {
                     "How long sent bytes may stay unacknowledged before the connection is given up."),
                 Field(
                     "host", \.host, .choice,
-                    "What it sees in `Host`: what the client sent, or its own name (`tls.server_name`, else the endpoint's address and port, `localhost` for a Unix socket). The client's stands in `X-Forwarded-Host` either way."
+                    "What it sees in `Host`: what the client sent, or its own name (`tls.server_name`, else the name in `dns` with the port, else the endpoint's address and port, `localhost` for a Unix socket). The client's stands in `X-Forwarded-Host` either way."
                 ),
-            ],
+            ], exactlyOne: ["endpoints", "dns"],
             check: { upstream, node, reader in
                 if upstream.balance != .hash, node.has([.key("hash_key")]) {
                     reader.complain(at: node.position(of: [.key("hash_key")]), "hash_key needs balance: hash")
                 }
+                guard upstream.dns?.record == .srv, let tls = upstream.tls, tls.verify, tls.serverName == nil else { return }
+                reader.complain(
+                    at: node.position(of: [.key("tls")]),
+                    "the key tls.server_name is missing: what a certificate must say may not come from SRV records, which anybody on the way can forge"
+                )
             })
     }
 
@@ -118,6 +125,74 @@ extension Configuration.Endpoint {
     }
 }
 
+extension Configuration.DNS {
+    static var kind: Kind<Self> {
+        let bare = Kind<Self>.scalar(
+            .scalar(.string, pattern: #"^[^:]+:[0-9]{1,5}$"#, meaning: "host name and port, as `users.internal:9001`"),
+            expected: "a host name and a port, such as users.internal:9001", text: { dns in dns.port.map { "\(dns.name):\($0)" } }
+        ) { text throws(ScalarProblem) in
+            let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+            guard parts.count <= 2 else { throw ScalarProblem("is no host name with a port") }
+            guard parts.count == 2 else { throw ScalarProblem("has no port") }
+            if let problem = problem(of: String(parts[0])) { throw ScalarProblem(problem) }
+            guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = UInt16(parts[1]), port > 0 else {
+                throw ScalarProblem("has no port from 1 to 65535")
+            }
+            return Self(name: canonical(String(parts[0])), port: Int(port))
+        }
+        let name = Kind.text(meaning: "host name", expected: "a host name such as users.internal", problem: problem)
+            .map({ canonical($0) }, back: { $0 })
+        let full = Table<Self>(
+            name: "DNS",
+            documentation:
+                "A name whose addresses are an upstream's endpoints. It is looked up again when its time to live has passed; while that fails the last answer goes on.",
+            fields: [
+                Field("name", \.name, name, required: true, "Fully qualified: no search list is applied, and no hosts file read."),
+                Field(
+                    "port", \.port, Kind.integer(1...65_535).optional(none: "with `record: srv` that of each record"),
+                    "The port of every address."),
+                Field(
+                    "record", \.record, .choice,
+                    "`address`: A and AAAA. `srv`: targets with port and weight, those of the lowest priority value."),
+                Field(
+                    "servers", \.servers, Kind<Address>.nameServer.list(), initial: "the system's",
+                    "Who is asked, in this order, by IP address and port (53 without)."),
+                Field(
+                    "minimum_ttl", \.minimumTTL, .duration(.milliseconds(100) ... .seconds(3600)),
+                    "An answer is kept for its time to live, but no shorter than this. Also the first back-off after a failure."),
+                Field("maximum_ttl", \.maximumTTL, .duration(.seconds(1) ... .seconds(86_400)), "Nor longer than this."),
+                Field(
+                    "timeout", \.timeout, .duration(.milliseconds(10) ... .seconds(60)),
+                    "What one server gets for an answer in the first round; each further round doubles it."),
+                Field("attempts", \.attempts, .integer(1...10), "Rounds over all servers."),
+            ],
+            check: { dns, node, reader in
+                if dns.record == .address, dns.port == nil {
+                    reader.complain(at: node.position, "the key port is missing; only SRV records bring a port")
+                }
+                if dns.record == .srv, dns.port != nil {
+                    reader.complain(at: node.position(of: [.key("port")]), "the records of record srv bring their ports")
+                }
+                if dns.maximumTTL < dns.minimumTTL {
+                    let least = Units.duration(dns.minimumTTL)
+                    reader.complain(
+                        at: node.position(of: [.key("maximum_ttl")]),
+                        "maximum_ttl \(Units.duration(dns.maximumTTL)) is below minimum_ttl \(least)")
+                }
+            }
+        ).kind(Self(name: ""))
+        return bare.or(mapping: full)
+    }
+
+    private static func problem(of name: String) -> String? {
+        if IPAddress(name) != nil { return "is an IP address; list it in endpoints" }
+        return Words.isHostName(canonical(name)) ? nil : "is no host name"
+    }
+
+    /// Without the dot that says that a name is whole, which all are here.
+    private static func canonical(_ name: String) -> String { name.hasSuffix(".") ? String(name.dropLast()) : name }
+}
+
 extension Configuration.UpstreamTLS {
     static var table: Table<Self> {
         Table(
@@ -129,7 +204,8 @@ extension Configuration.UpstreamTLS {
                     Kind.text(
                         meaning: "host name", expected: "a host name such as users.internal",
                         problem: { Words.isHostName($0) ? nil : "is no host name" }
-                    ).optional(none: "the endpoint's address"), "The name that is sent, and that the certificate must have."),
+                    ).optional(none: "the name in `dns`, else the endpoint's address"),
+                    "The name that is sent, and that the certificate must have."),
                 Field(
                     "verify", \.verify, .boolean,
                     "Whether chain and name are verified. Without it anybody on the way can read and change everything."),

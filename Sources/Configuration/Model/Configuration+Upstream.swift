@@ -24,8 +24,10 @@ extension Configuration {
 
         /// A name of letters, digits, `-`, `_` and `.`; the label in logs and metrics.
         public var name: String
-        /// At least one, no address twice.
+        /// At least one, no address twice; none where `dns` says where it runs.
         public var endpoints: [Endpoint] = []
+        /// The name that has its endpoints' addresses; `nil`: `endpoints` lists them.
+        public var dns: DNS?
         /// Default `auto`.
         public var wireProtocol = WireProtocol.auto
         /// `nil`: in clear.
@@ -66,6 +68,38 @@ extension Configuration {
         /// Its name, in lower case.
         case header(String)
         case cookie(String)
+    }
+
+    /// The name that an upstream's endpoints come from.
+    public struct DNS: Equatable, Sendable {
+        public enum Record: String, CaseIterable, Sendable {
+            /// A and AAAA.
+            case address
+            /// SRV: targets with port and weight, those of the lowest priority value.
+            case srv
+        }
+
+        /// Fully qualified: no search list is applied, and no hosts file read.
+        public var name: String
+        /// 1 to 65,535; `nil` for SRV records, which bring theirs.
+        public var port: Int?
+        /// Default `address`.
+        public var record = Record.address
+        /// Who is asked, by IP address. Default: empty, the system's (`/etc/resolv.conf`).
+        public var servers: [Address] = []
+        /// An answer is kept for its time to live, but no shorter than this, 100 ms to 1 h. Default 1 s.
+        public var minimumTTL: Duration = .seconds(1)
+        /// Nor longer than this, 1 s to 24 h. Default 5 min.
+        public var maximumTTL: Duration = .seconds(300)
+        /// What one server gets for an answer in the first round, 10 ms to 60 s; each further round doubles it. Default 2 s.
+        public var timeout: Duration = .seconds(2)
+        /// Rounds over all servers, 1 to 10. Default 2.
+        public var attempts = 2
+
+        public init(name: String, port: Int? = nil) {
+            self.name = name
+            self.port = port
+        }
     }
 
     /// How the endpoints of an upstream are asked whether they are well.
@@ -112,7 +146,7 @@ extension Configuration {
     public struct UpstreamTLS: Equatable, Sendable {
         /// A PEM file with the authorities that are believed, resolved against the configuration's folder. Default: the system's.
         public var ca: String?
-        /// The name sent (SNI) and asked of the certificate. Default: the endpoint's IP address, and no SNI.
+        /// The name sent (SNI) and asked of the certificate. Default: the name in `dns`, else the endpoint's IP address and no SNI.
         public var serverName: String?
         /// Whether chain and name are verified. Default true; without it anybody on the way can read and change everything.
         public var verify = true

@@ -22,8 +22,24 @@ extension Kind where Value == Address {
     static var endpoint: Kind {
         .scalar(shape, expected: "an address such as 10.0.0.1:9001, [fd00::1]:9001 or unix:/run/users.sock", text: \.description) {
             text throws(ScalarProblem) in
-            let address = try Addresses.parse(text, wildcardHint: false)
+            let address = try Addresses.parse(text, wildcardHint: false, nameHint: "; a name goes into dns, in place of endpoints")
             if case .ip(_, port: 0) = address { throw ScalarProblem("has port 0") }
+            return address
+        }
+    }
+}
+
+extension Kind where Value == Address {
+    /// A name server; port 53 unless another is given.
+    static var nameServer: Kind {
+        .scalar(
+            .scalar(.string, meaning: "IP address, with or without port, as `127.0.0.1:5353`"),
+            expected: "an IP address, perhaps with a port, such as 10.0.0.2, 127.0.0.1:5353 or [fd00::1]:53", text: \.description
+        ) { text throws(ScalarProblem) in
+            if let address = IPAddress(text) { return .ip(address, port: 53) }
+            let address = try Addresses.parse(text, wildcardHint: false)
+            guard case .ip(_, let port) = address else { throw ScalarProblem("is a Unix socket") }
+            if port == 0 { throw ScalarProblem("has port 0") }
             return address
         }
     }
@@ -50,7 +66,8 @@ enum Addresses {
     /// `sockaddr_un.sun_path` less its NUL (unix(7)).
     static let maximumSocketPathBytes = 107
 
-    static func parse(_ text: String, wildcardHint: Bool) throws(ScalarProblem) -> Address {
+    /// `nameHint`: what is said to somebody who gives a host name.
+    static func parse(_ text: String, wildcardHint: Bool, nameHint: String = "") throws(ScalarProblem) -> Address {
         if text.hasPrefix("unix:") {
             let path = text.dropFirst(5)
             guard path.hasPrefix("/") else { throw ScalarProblem("is not an absolute path") }
@@ -75,6 +92,7 @@ enum Addresses {
         if host == "localhost" { return .ip(IPAddress(127, 0, 0, 1), port: port) }
         if let address = IPAddress(host) { return .ip(address, port: port) }
         if wildcardHint, host.isEmpty || host == "*" { throw ScalarProblem("has no IP address; did you mean 0.0.0.0:\(port)?") }
-        throw ScalarProblem(Words.isHostName(host) ? "has a host name where this version needs an IP address" : "has no IP address")
+        throw ScalarProblem(
+            Words.isHostName(host) ? "has a host name where an IP address is needed\(nameHint)" : "has no IP address")
     }
 }

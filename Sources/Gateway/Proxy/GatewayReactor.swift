@@ -40,6 +40,7 @@ package final class GatewayReactor {
     private var guardWatch: GuardWatch?
     /// On the first reactor of a server.
     package private(set) var overrides: BreakerOverrides?
+    private var names: (monitor: NameMonitor, report: NameReport)?
     private var health: (monitor: HealthMonitor, report: HealthReport)?
     package let explanations: ExplainStore
     let replay: ReplayMemory
@@ -60,7 +61,7 @@ package final class GatewayReactor {
         self.accessLane = accessLane
         self.replay = replay ?? ReplayMemory(limit: snapshot.replayLimit)
         self.explanations = explanations ?? ExplainStore(capacity: snapshot.explain?.keep ?? 0)
-        pools = snapshot.upstreams.map { UpstreamPools(cluster: $0, context: context) }
+        pools = snapshot.upstreams.map { UpstreamPools(cluster: $0.current, context: context) }
         openAccessLog()
         divideLimits()
     }
@@ -97,7 +98,7 @@ package final class GatewayReactor {
     /// The pools of an upstream of the snapshot in force, or of an older one by which an exchange still goes.
     func pools(for index: Int, in snapshot: GatewaySnapshot) -> UpstreamPools {
         if snapshot === self.snapshot { return pools[index] }
-        let cluster = snapshot.upstreams[index]
+        let cluster = snapshot.upstreams[index].current
         if let kept = pools.first(where: { $0.cluster.identity == cluster.identity }) { return kept }
         return UpstreamPools(cluster: cluster, context: context)
     }
@@ -168,14 +169,23 @@ package final class GatewayReactor {
 
         let before = pools
         snapshot = next
-        pools = next.upstreams.map { cluster in
+        pools = next.upstreams.map(\.current).map { cluster in
             before.first { $0.cluster.identity == cluster.identity }?.adopting(cluster)
                 ?? UpstreamPools(cluster: cluster, context: context)
         }
-        for old in before where !pools.contains(where: { $0.shares(old) }) { old.drain() }
-        health?.monitor.follow(next.upstreams)
+        for old in before where !old.isSucceeded { old.drain() }
+        names?.monitor.follow(next.upstreams)
+        health?.monitor.follow(next.upstreams.map(\.current))
         openAccessLog()
         divideLimits()
+    }
+
+    /// Goes by the endpoints that the upstreams' names have now; attempts that wait for a name look again.
+    package func takeEndpoints() {
+        for (i, cluster) in snapshot.upstreams.map(\.current).enumerated() {
+            if pools[i].cluster === cluster { pools[i].wake() } else { pools[i] = pools[i].adopting(cluster) }
+        }
+        health?.monitor.follow(snapshot.upstreams.map(\.current))
     }
 
     // MARK: Draining
@@ -207,6 +217,20 @@ package final class GatewayReactor {
         let report = HealthReport(log: log, registry: registry)
         monitor.observer = report
         health = (monitor, report)
+        monitor.follow(snapshot.upstreams.map(\.current))
+    }
+
+    /// Only one reactor looks names up: what changes it takes over itself and then tells the others by `tell`.
+    func lookUpNames(
+        _ resolver: any Resolver, _ log: OperationalLog, _ registry: MetricsRegistry, tell: @escaping () -> Void = {}
+    ) {
+        let monitor = NameMonitor(reactor: reactor, resolver: resolver)
+        let report = NameReport(log: log, registry: registry) { [unowned self] in
+            takeEndpoints()
+            tell()
+        }
+        monitor.observer = report
+        names = (monitor, report)
         monitor.follow(snapshot.upstreams)
     }
 
@@ -222,6 +246,7 @@ package final class GatewayReactor {
 
     /// Ends what is left at once.
     package func abort() {
+        names?.monitor.stop()
         health?.monitor.stop()
         for listener in listeners { listener.socket.abort() }
         for socket in closing { socket.abort() }

@@ -103,7 +103,11 @@ public final class GatewayServer {
         let keys = ticketKeys
         let log = log
         let registry = registry
+        let others = gateways.dropFirst()
         run(on: gateways[0]) { gateway in
+            gateway.lookUpNames(AresResolver(reactor: gateway.reactor), log, registry) {
+                for other in others { other.reactor.post { other.value.takeEndpoints() } }
+            }
             gateway.rotateTickets(keys)
             gateway.lookAfterBreakers(log)
             gateway.checkEndpoints(log, registry)
@@ -149,10 +153,10 @@ public final class GatewayServer {
                 throw GatewayError("\(error)")
             }
         }
-        fresh.applyGuardSettings(now: run(on: gateways[0]) { $0.reactor.now })
+        run(on: gateways[0]) { fresh.applyGuardSettings(now: $0.reactor.now) }
         explanations.setCapacity(fresh.explain?.keep ?? 0)
         replay.setLimit(fresh.replayLimit)
-        GuardMetrics.retire(old.upstreams, now: fresh.upstreams, in: registry)
+        GuardMetrics.retire(old.upstreams.map(\.current), now: fresh.upstreams.map(\.current), in: registry)
         snapshot = fresh
         configuration = next
         ticketKeys.setInterval(GatewayServer.ticketInterval(next))
@@ -240,7 +244,7 @@ public final class GatewayServer {
     }
 
     private func registerGuards() {
-        for cluster in snapshot.upstreams { GuardMetrics.register(cluster, in: registry) }
+        for cluster in snapshot.upstreams.map(\.current) { GuardMetrics.register(cluster, in: registry) }
     }
 }
 

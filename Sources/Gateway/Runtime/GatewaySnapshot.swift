@@ -74,11 +74,12 @@ extension GatewaySnapshot {
         return certificates + dead
     }
 
-    /// Gives the guards that were kept from an older snapshot this one's settings; their state stays.
+    /// Gives the guards that were kept from an older snapshot this one's settings; their state stays. On the reactor that looks names up,
+    /// so that no other endpoints come in between.
     func applyGuardSettings(now: Instant) {
         for cluster in upstreams {
             cluster.guardian.apply(cluster.settings, now: now)
-            cluster.balancer.activate(now: now)
+            cluster.current.balancer.activate(now: now)
         }
     }
 }

@@ -48,37 +48,58 @@ enum GuardMetrics {
                 help: "Second attempts beside slow ones: launched, those whose answer counted, and those that the guard did not grant.",
                 labels: labels + [("result", result)], read: read)
         }
-        let picker = cluster.picker
-        for (index, endpoint) in cluster.endpoints.enumerated() {
+        // Looked up at each scrape, since endpoints by name come and go in between.
+        @Sendable func of(_ label: String, _ read: (EndpointPicker, Int) -> Bool) -> Double {
+            let current = cluster.current
+            guard let index = current.endpoints.firstIndex(where: { $0.label == label }) else { return .nan }
+            return read(current.picker, index) ? 1 : 0
+        }
+        for label in cluster.endpoints.map(\.label) {
             registry.gauge(
                 "holdfast_endpoint_available", help: "1, or 0 while the endpoint is kept out, as by its health checks.",
-                labels: [("upstream", cluster.name), ("endpoint", endpoint.label)]
-            ) { picker.isAvailable(index) ? 1 : 0 }
+                labels: [("upstream", cluster.name), ("endpoint", label)]
+            ) { of(label) { $0.isAvailable($1) } }
             registry.gauge(
                 "holdfast_endpoint_ejected", help: "1 while the outlier detector keeps the endpoint out.",
-                labels: [("upstream", cluster.name), ("endpoint", endpoint.label)]
-            ) { picker.isEjected(index) ? 1 : 0 }
+                labels: [("upstream", cluster.name), ("endpoint", label)]
+            ) { of(label) { $0.isEjected($1) } }
         }
         registry.gauge(
             "holdfast_lb_panic", help: "1 while so few endpoints are available that requests go to all.", labels: labels
-        ) { picker.isPanicking ? 1 : 0 }
-        if let outliers = cluster.balancer.outliers {
+        ) { cluster.current.picker.isPanicking ? 1 : 0 }
+        if cluster.balancer.outliers != nil || cluster.upstreamName != nil {
             for detector in OutlierDetector.Detector.allCases {
                 registry.counter(
                     "holdfast_outlier_ejections_total", help: "Endpoints set aside, by what found them bad.",
                     labels: labels + [("detector", detector.rawValue)]
-                ) { outliers.ejections(by: detector) }
+                ) { cluster.current.balancer.outliers?.ejections(by: detector) ?? 0 }
             }
         }
+        if let name = cluster.upstreamName { registerName(labels, in: registry) { name.status } }
         counter("holdfast_breaker_openings_total", "Times the breaker has opened.") { UInt64($0.transitions.opened) }
     }
 
-    /// Series of upstreams and endpoints that a reload took away leave the scrape, which would else show them as they were for ever.
+    private static func registerName(
+        _ labels: [(String, String)], in registry: MetricsRegistry, _ read: @escaping @Sendable () -> UpstreamName.Status?
+    ) {
+        registry.gauge(
+            "holdfast_dns_state", help: "0 not yet answered, 1 answered, 2 failing and by the last answer, 3 failing without one.",
+            labels: labels
+        ) { read().map { Double(NameRefresh.State.allCases.firstIndex(of: $0.state) ?? 0) } ?? .nan }
+        registry.gauge("holdfast_dns_endpoints", help: "Endpoints that the upstream's name has.", labels: labels) {
+            read().map { Double($0.targets.count) } ?? .nan
+        }
+    }
+
+    /// Series of upstreams and endpoints that a reload, or DNS, took away leave the scrape, which would else show them as they were for ever.
     static func retire(_ old: [UpstreamCluster], now fresh: [UpstreamCluster], in registry: MetricsRegistry) {
         for cluster in old {
             guard let next = fresh.first(where: { $0.name == cluster.name }) else {
                 registry.retire(labels: [("upstream", cluster.name)])
                 continue
+            }
+            if cluster.upstreamName != nil && next.upstreamName == nil {
+                registerName([("upstream", cluster.name)], in: registry) { nil }
             }
             let labels = Set(next.endpoints.map(\.label))
             for endpoint in cluster.endpoints where !labels.contains(endpoint.label) {

@@ -30,7 +30,7 @@ final class GuardWatch: TimerOwner {
     private func arm() { home.reactor.schedule(timer, at: home.reactor.now.advanced(by: GuardWatch.interval)) }
 
     func timerFired(_ timer: Timer, now: Instant) {
-        for cluster in home.snapshot.upstreams {
+        for cluster in home.snapshot.upstreams.map(\.current) {
             lookAtBreaker(cluster, now: now)
             if let outliers = cluster.balancer.outliers { lookAtOutliers(cluster, outliers, now: now) }
             lookForPanic(cluster)

@@ -215,7 +215,8 @@ struct SnapshotCompiler {
 
     private mutating func upstream(_ upstream: Configuration.Upstream) -> UpstreamCluster? {
         var endpoints: [Endpoint] = []
-        let before = previous?.upstreams.first { $0.name == upstream.name }
+        // With what its name has brought since it was made.
+        let before = previous?.upstreams.first { $0.name == upstream.name }?.current
         for endpoint in upstream.endpoints {
             guard let address = SocketAddress(endpoint.address) else {
                 complaints.append("upstream \(upstream.name): \(endpoint.address) is not an address of this system")
@@ -224,6 +225,13 @@ struct SnapshotCompiler {
             let label = "\(endpoint.address)"
             let kept = before?.endpoints.first { $0.label == label && $0.weight == endpoint.weight }
             endpoints.append(kept ?? Endpoint(address: address, label: label, weight: endpoint.weight))
+        }
+        var naming: UpstreamName?
+        if let settings = upstream.dns.map({ NameSettings($0) }) {
+            var known: [NameTarget] = []
+            if let name = before?.upstreamName, name.settings.asksTheSame(as: settings) { known = name.status.targets }
+            naming = UpstreamName(settings, known: known)
+            endpoints = Endpoint.named(known, settings, before: before?.endpoints ?? [])
         }
         var tls: ClientTLSContext?
         if let settings = upstream.tls {
@@ -238,7 +246,8 @@ struct SnapshotCompiler {
             client: clientSettings(upstream),
             connectOptions: connectOptions(upstream), tls: tls, serverName: upstream.tls?.serverName ?? "",
             hostField: upstream.host == .preserve ? .preserve : .upstream, attemptFields: upstream.attemptHeaders,
-            health: upstream.healthCheck.map { HealthSettings($0) }, identity: identity(upstream))
+            health: upstream.healthCheck.map { HealthSettings($0) }, identity: identity(upstream),
+            naming: naming)
     }
 
     private func balancingKey(_ upstream: Configuration.Upstream) -> BalancingKey? {
@@ -273,7 +282,7 @@ struct SnapshotCompiler {
 
     /// Two clusters with one identity can use each other's connections.
     private func identity(_ upstream: Configuration.Upstream) -> String {
-        "\(upstream.name)|\(upstream.endpoints)|\(upstream.wireProtocol)|\(String(describing: upstream.tls))|\(upstream.pool)|\(String(describing: upstream.keepAlive))|\(String(describing: upstream.tcpUserTimeout))|\(upstream.guardSettings.timeouts.connect)|\(upstream.guardSettings.timeouts.tls)"
+        "\(upstream.name)|\(upstream.endpoints)|\(upstream.dns.map { "\($0.name):\($0.port ?? 0) \($0.record)" } ?? "")|\(upstream.wireProtocol)|\(String(describing: upstream.tls))|\(upstream.pool)|\(String(describing: upstream.keepAlive))|\(String(describing: upstream.tcpUserTimeout))|\(upstream.guardSettings.timeouts.connect)|\(upstream.guardSettings.timeouts.tls)"
     }
 
     private func poolSettings(_ upstream: Configuration.Upstream) -> PoolSettings {
@@ -449,6 +458,16 @@ extension HealthSettings {
         self.init(
             probe: probe, interval: check.interval, timeout: check.timeout, unhealthyAfter: check.unhealthyAfter,
             healthyAfter: check.healthyAfter, jitter: check.jitter)
+    }
+}
+
+extension NameSettings {
+    init(_ dns: Configuration.DNS) {
+        self.init(
+            name: dns.name.lowercased(), port: UInt16(clamping: dns.port ?? 0), record: dns.record == .srv ? .service : .address,
+            minimumTimeToLive: dns.minimumTTL, maximumTimeToLive: dns.maximumTTL,
+            resolver: ResolverSettings(
+                servers: dns.servers.compactMap { SocketAddress($0) }, timeout: dns.timeout, attempts: dns.attempts))
     }
 }
 

@@ -171,6 +171,17 @@ import Upstream
           counted:
             endpoints: [127.0.0.1:9002]
             guard: { breaker: { window: { kind: count, calls: 30 } } }
+          named:
+            dns:
+              name: Users.Internal.
+              port: 9003
+              record: address
+              servers: [127.0.0.1:5353, "::1"]
+              minimum_ttl: 2s
+              maximum_ttl: 30s
+              timeout: 700ms
+              attempts: 3
+          services: { dns: { name: _users._tcp.internal, record: srv } }
         routes:
           - name: special
             match:
@@ -264,7 +275,7 @@ import Upstream
         collect(schema)
         #expect(keys.count > 100)
         let missing = keys.filter { !Self.text.contains("\($0):") }
-        #expect(missing.subtracting(["dns", "filters"]).isEmpty)
+        #expect(missing.subtracting(["filters"]).isEmpty)
     }
 
     // MARK: The top
@@ -346,6 +357,21 @@ import Upstream
     }
 
     // MARK: Upstreams
+
+    @Test func names() throws {
+        let upstreams = try Self.compiled.get().snapshot.upstreams
+        let settings = try #require(upstreams[2].upstreamName?.settings)
+        let servers = [SocketAddress.loopback(port: 5353), try #require(SocketAddress.parse("[::1]:53"))]
+        #expect(
+            settings
+                == NameSettings(
+                    name: "users.internal", port: 9003, minimumTimeToLive: .seconds(2), maximumTimeToLive: .seconds(30),
+                    resolver: ResolverSettings(servers: servers, timeout: .milliseconds(700), attempts: 3)))
+        #expect(upstreams[2].endpoints.isEmpty && upstreams[0].upstreamName == nil)
+        #expect(
+            upstreams[3].upstreamName?.settings == NameSettings(name: "_users._tcp.internal", port: 0, record: .service),
+            "and the defaults are the same on both sides")
+    }
 
     @Test func endpointsAndPool() throws {
         let users = try users()
