@@ -238,7 +238,9 @@ import Testing
         }
         other = nil
         #expect(waiters[0].isGranted && ask(.bulk) == .shedOccupancy)
+        #expect(guardian.snapshot().permitsInUse(by: .bulk) == 1)
         kept = nil
+        #expect(guardian.snapshot().permitsInUse(by: .bulk) == 0 && guardian.snapshot().permitsInUse(by: .critical) == 1)
         #expect(guardian.inUse == 1)
         guard case .admitted(let permit) = guardian.admit(now: .milliseconds(3), request: 1, isFirstAttempt: true, priority: .bulk)
         else {

@@ -100,6 +100,11 @@ import Testing
         #expect(bench.breaker.evidence.cusumThousandths == 11_512 && bench.letter == "C")
         let states = bench.states(after: "x")
         #expect(states == "O" && bench.breaker.evidence.cusumThousandths == 0)
+        bench.breaker.reset(now: bench.instant)
+        _ = bench.states(after: "xx")
+        #expect(bench.breaker.evidence.cusumThousandths == 4_605)
+        bench.breaker.reset(now: bench.instant)
+        #expect(bench.breaker.evidence.cusumThousandths == 0, "closed by hand: it begins anew")
         bench.breaker.apply(Self.breaker { $0.cusum = nil }, perTry: nil, now: bench.instant)
         #expect(bench.breaker.cusum?.value == nil)
     }

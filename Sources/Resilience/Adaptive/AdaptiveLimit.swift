@@ -28,7 +28,7 @@ public struct AdaptiveLimit: Sendable {
     /// Attempts that may be under way at once.
     public var limit: Int { thousandths / 1_000 }
     public private(set) var bounds: ClosedRange<Int>
-    /// Goes up with each change of the limit; a sample tells the one in which its attempt began.
+    /// From 1; goes up with each change of the limit; a sample tells the one in which its attempt began.
     public private(set) var epoch: UInt32 = 1
 
     private var settings: AdaptiveSettings
@@ -79,7 +79,7 @@ public struct AdaptiveLimit: Sendable {
 
     private mutating func noteMove(from before: Int) -> Bool {
         if limit == before { return false }
-        epoch &+= 1
+        epoch = epoch == .max ? 1 : epoch + 1
         window = SampleWindow()
         return true
     }

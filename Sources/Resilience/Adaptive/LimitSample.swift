@@ -24,33 +24,39 @@ public struct LimitSample: Equatable, Sendable {
 /// An attempt makes at most one sample, when its outcome is known first. Its time begins with the request sent whole: what a
 /// client takes to send its body says nothing about the upstream (D4).
 struct SampleClock: Sendable {
-    /// 0: the limit does not adapt, or the sample has been made.
-    private var inflightAtStart: Int32 = 0
-    private var epoch: UInt32 = 0
-    /// Negative: not sent yet.
-    private var sentAt: Int64 = -1
-    /// Negative: no response head yet.
-    private var rtt: Int64 = -1
+    /// How many were under way at its begin, and the limit's epoch. What goes through the guard's lock, hence so small.
+    struct Start: Sendable {
+        /// 0: the limit does not adapt.
+        let inflight: Int32
+        let epoch: UInt32
 
-    static let off = SampleClock()
-
-    private init() {}
-
-    init(inflight: Int, epoch: UInt32) {
-        inflightAtStart = Int32(clamping: max(1, inflight))
-        self.epoch = epoch
+        static let off = Start(inflight: 0, epoch: 0)
     }
 
+    private var inflightAtStart: Int32
+    private let epoch: UInt32
+    /// When the request was sent; once the response head has come, the complement of how long it took.
+    private var clock: Int64 = notSent
+    private static let notSent = Int64.min
+
+    init(_ start: Start) {
+        inflightAtStart = start.inflight
+        epoch = start.epoch
+    }
+
+    /// The limit does not adapt, or the sample has been made.
     var isOff: Bool { inflightAtStart == 0 }
 
     mutating func requestSent(_ now: Instant) {
-        if sentAt < 0 { sentAt = now.nanoseconds }
+        if clock == Self.notSent { clock = max(0, now.nanoseconds) }
     }
 
-    mutating func requestWaits() { sentAt = -1 }
+    mutating func requestWaits() {
+        if clock >= 0 { clock = Self.notSent }
+    }
 
     mutating func headArrived(_ now: Instant) {
-        if rtt < 0 && sentAt >= 0 { rtt = max(0, now.nanoseconds - sentAt) }
+        if clock >= 0 { clock = ~max(0, now.nanoseconds - clock) }
     }
 
     /// Makes the sample that `outcome` is, if it is one (semantics, section 0.1): a success is one of its time, a timeout and
@@ -58,15 +64,14 @@ struct SampleClock: Sendable {
     mutating func sample(_ outcome: Outcome, now: Instant) -> LimitSample? {
         if isOff { return nil }
         headArrived(now)
-        let made: LimitSample? =
-            switch outcome.outcomeClass {
-            case .success: rtt < 0 ? nil : LimitSample(rtt: rtt, inflightAtStart: Int(inflightAtStart), epoch: epoch)
-            case .backpressure: LimitSample(rtt: nil, inflightAtStart: Int(inflightAtStart), epoch: epoch)
-            case .failure where outcome.isTimeout: LimitSample(rtt: nil, inflightAtStart: Int(inflightAtStart), epoch: epoch)
-            case .failure, .neutral, .local: nil
-            }
+        let inflight = Int(inflightAtStart)
         inflightAtStart = 0
-        return made
+        switch outcome.outcomeClass {
+        case .success: return clock == Self.notSent ? nil : LimitSample(rtt: ~clock, inflightAtStart: inflight, epoch: epoch)
+        case .backpressure: return LimitSample(rtt: nil, inflightAtStart: inflight, epoch: epoch)
+        case .failure: return outcome.isTimeout ? LimitSample(rtt: nil, inflightAtStart: inflight, epoch: epoch) : nil
+        case .neutral, .local: return nil
+        }
     }
 }
 

@@ -46,8 +46,8 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
     public private(set) var places: Int
     public private(set) var inUse = 0
     /// By rank.
-    private(set) var inUseOf = SIMD4<Int32>(repeating: 0)
-    private var shares: SIMD4<Int32>
+    private var inUseOf = ByRank(repeating: 0)
+    private var shares: ByRank
     /// The most permits ever in use at once.
     public private(set) var highWater = 0
     public private(set) var isCongested = false
@@ -73,6 +73,7 @@ public struct BulkheadState<Waiter: Sendable>: Sendable {
 
     /// Waiters in the queue.
     public var queued: Int { waiters.count }
+    var inUseByRank: SIMD4<Int32> { SIMD4(inUseOf[0], inUseOf[1], inUseOf[2], inUseOf[3]) }
     /// Permits that attempts of a class hold.
     public func inUse(by priority: Priority) -> Int { Int(inUseOf[priority.rank]) }
     /// Whether a class has fewer permits, with those that it waits for, than its guaranteed share.

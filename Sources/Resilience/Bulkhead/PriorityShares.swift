@@ -21,9 +21,10 @@ public struct PriorityShares: Equatable, Sendable {
 
     public var sum: Int { critical + high + normal + bulk }
 
-    var byRank: SIMD4<Int32> {
-        SIMD4(
+    var byRank: ByRank {
+        [
             Int32(clamping: max(0, critical)), Int32(clamping: max(0, high)), Int32(clamping: max(0, normal)),
-            Int32(clamping: max(0, bulk)))
+            Int32(clamping: max(0, bulk)),
+        ]
     }
 }

@@ -9,6 +9,9 @@ public struct WaitTicket: Equatable, Sendable {
     var serial: UInt32
 }
 
+/// A number for each class of priority.
+typealias ByRank = InlineArray<4, Int32>
+
 /// The waiters of a bulkhead, a queue for each class of priority, and those that were decided on but not yet told, as lists
 /// through one slab.
 ///
@@ -32,9 +35,9 @@ struct WaitList<Waiter: Sendable>: Sendable {
     private(set) var slots: [Slot] = []
     private var free: Int32 = -1
     /// By rank; −1 where nobody waits.
-    private(set) var oldest = SIMD4<Int32>(repeating: -1)
-    private(set) var newest = SIMD4<Int32>(repeating: -1)
-    private(set) var counts = SIMD4<Int32>(repeating: 0)
+    private(set) var oldest = ByRank(repeating: -1)
+    private(set) var newest = ByRank(repeating: -1)
+    private(set) var counts = ByRank(repeating: 0)
     private(set) var count = 0
     private var outFirst: Int32 = -1
     private var outLast: Int32 = -1

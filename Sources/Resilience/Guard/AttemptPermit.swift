@@ -18,11 +18,11 @@ public struct AttemptPermit: ~Copyable, Sendable {
     public let wouldRefuse: Reason?
     private var holdsPermit = true
 
-    init(_ owner: Guard, _ call: CircuitBreaker.Call, _ sampleClock: SampleClock, _ priority: Priority, wouldRefuse: Reason?) {
+    init(_ owner: Guard, _ call: CircuitBreaker.Call, _ start: SampleClock.Start, _ priority: Priority, wouldRefuse: Reason?) {
         self.owner = owner
         self.priority = priority
         self.call = call
-        self.sampleClock = sampleClock
+        sampleClock = SampleClock(start)
         self.wouldRefuse = wouldRefuse
     }
 
@@ -41,27 +41,30 @@ public struct AttemptPermit: ~Copyable, Sendable {
     /// The response head came: the call was fast or slow, and a half-open permit is settled by `outcome`; a failure counts at
     /// once. `nil`: the head does not decide (gRPC with its status in trailers).
     public mutating func headArrived(_ outcome: Outcome? = nil, retryAfterNanoseconds: Int64? = nil, now: Instant) {
-        sampleClock.headArrived(now)
-        let sample = outcome.flatMap { sampleClock.sample($0, now: now) }
-        if call.isFollowed || sample != nil {
-            owner.headArrived(call, outcome, retryAfter: retryAfterNanoseconds, sample: sample, now: now)
+        if !sampleClock.isOff {
+            sampleClock.headArrived(now)
+            if let outcome { note(outcome, now: now) }
         }
+        if call.isFollowed { owner.headArrived(call, outcome, retryAfter: retryAfterNanoseconds, now: now) }
     }
 
     /// The outcome is known, but the connection is not free yet: the breaker is told, and the bulkhead permit stays.
     public mutating func settle(_ outcome: Outcome, retryAfterNanoseconds: Int64? = nil, now: Instant) {
-        let sample = sampleClock.sample(outcome, now: now)
-        if call.isFollowed || sample != nil {
-            owner.settle(call, outcome, retryAfter: retryAfterNanoseconds, sample: sample, now: now)
-        }
+        if !sampleClock.isOff { note(outcome, now: now) }
+        if call.isFollowed { owner.settle(call, outcome, retryAfter: retryAfterNanoseconds, now: now) }
         call = .unfollowed
     }
 
     /// The attempt is over: the breaker is told, the permit goes to the next waiter.
     public consuming func report(_ outcome: Outcome, retryAfterNanoseconds: Int64? = nil, now: Instant) {
         holdsPermit = false
-        let sample = sampleClock.sample(outcome, now: now)
-        owner.report(call, outcome, retryAfter: retryAfterNanoseconds, sample: sample, priority, now: now)
+        if !sampleClock.isOff { note(outcome, now: now) }
+        owner.report(call, outcome, retryAfter: retryAfterNanoseconds, priority, now: now)
+    }
+
+    /// Tells the limit, in a locked step of its own: where it does not adapt, the others carry nothing for it.
+    private mutating func note(_ outcome: Outcome, now: Instant) {
+        if let sample = sampleClock.sample(outcome, now: now) { owner.note(sample, now: now) }
     }
 
     deinit { if holdsPermit { owner.discard(call, priority) } }

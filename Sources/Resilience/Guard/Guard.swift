@@ -181,32 +181,31 @@ public final class Guard: Sendable {
     }
 
     func headArrived(
-        _ call: CircuitBreaker.Call, _ outcome: Outcome?, retryAfter: Int64?, sample: LimitSample?, now: Instant
+        _ call: CircuitBreaker.Call, _ outcome: Outcome?, retryAfter: Int64?, now: Instant
     ) {
         step {
-            if let sample { $0.note(sample, now: now) }
             $0.see(now)
             $0.breaker.headArrived(call, outcome: outcome, retryAfterNanoseconds: retryAfter, now: $0.latest)
         }
     }
 
-    func settle(_ call: CircuitBreaker.Call, _ outcome: Outcome, retryAfter: Int64?, sample: LimitSample?, now: Instant) {
+    func settle(_ call: CircuitBreaker.Call, _ outcome: Outcome, retryAfter: Int64?, now: Instant) {
         step {
-            if let sample { $0.note(sample, now: now) }
             $0.see(now)
             $0.breaker.report(call, outcome, retryAfterNanoseconds: retryAfter, now: $0.latest)
         }
     }
 
     func report(
-        _ call: CircuitBreaker.Call, _ outcome: Outcome, retryAfter: Int64?, sample: LimitSample?, _ priority: Priority,
+        _ call: CircuitBreaker.Call, _ outcome: Outcome, retryAfter: Int64?, _ priority: Priority,
         now: Instant
     ) {
         step {
-            if let sample { $0.note(sample, now: now) }
             $0.report(call, outcome, retryAfter: retryAfter, priority, now: now)
         }
     }
+
+    func note(_ sample: LimitSample, now: Instant) { step { $0.note(sample, now: now) } }
 
     func discard(_ call: CircuitBreaker.Call, _ priority: Priority) { step { $0.discard(call, priority) } }
 
@@ -245,8 +244,8 @@ public final class Guard: Sendable {
 
     private func admission(_ step: GuardState.Step, _ priority: Priority) -> Admission {
         switch step {
-        case .admitted(let call, let clock, let wouldRefuse):
-            .admitted(AttemptPermit(self, call, clock, priority, wouldRefuse: wouldRefuse))
+        case .admitted(let call, let start, let wouldRefuse):
+            .admitted(AttemptPermit(self, call, start, priority, wouldRefuse: wouldRefuse))
         case .mustWait: .mustWait
         case .refused(let refusal): .refused(refusal)
         }
@@ -267,7 +266,7 @@ extension GuardState {
         GuardSnapshot(
             breaker: breaker.state, override: breaker.override, generation: breaker.generation, evidence: breaker.evidence,
             openings: breaker.openings, transitions: breaker.transitions, permits: bulkhead.permits, permitsInUse: bulkhead.inUse,
-            permitsInUseByRank: bulkhead.inUseOf,
+            permitsInUseByRank: bulkhead.inUseByRank,
             highWater: bulkhead.highWater, queued: bulkhead.queued, places: bulkhead.places, isCongested: bulkhead.isCongested,
             adaptiveLimit: adaptive?.limit, shedLevel: shedder.level,
             retriesAvailable: budget.available(now: latest), retriesOutstanding: budget.outstanding, retriesGranted: budget.granted,

@@ -7,7 +7,7 @@ import Core
 struct GuardState: ~Copyable, Sendable {
     /// What a step decided; turned into tokens outside the lock.
     enum Step {
-        case admitted(CircuitBreaker.Call, SampleClock, wouldRefuse: Reason?)
+        case admitted(CircuitBreaker.Call, SampleClock.Start, wouldRefuse: Reason?)
         case mustWait
         case refused(Refusal)
     }
@@ -23,6 +23,8 @@ struct GuardState: ~Copyable, Sendable {
     var budget: RetryBudget
     /// `nil`: the permits stay as they are set.
     var adaptive: AdaptiveLimit?
+    /// Of the limit, where every attempt finds it; 0 while it does not adapt.
+    private var epoch: UInt32 = 0
     var shedder = OccupancyShedder()
     var counters = GuardCounters()
     let draw: Draw
@@ -34,6 +36,7 @@ struct GuardState: ~Copyable, Sendable {
     init(_ settings: GuardSettings, draw: Draw, identity: UInt64) {
         let concurrent = max(1, settings.bulkhead.concurrent)
         adaptive = settings.bulkhead.adaptive.map { AdaptiveLimit($0, concurrent: concurrent) }
+        epoch = adaptive?.epoch ?? 0
         bulkhead = BulkheadState(settings.bulkhead.limited(to: adaptive?.limit))
         breaker = CircuitBreaker(
             settings.breaker, perTry: settings.timeouts.perTry, expectedCalls: min(concurrent, 4_096), draw: draw,
@@ -92,6 +95,7 @@ struct GuardState: ~Copyable, Sendable {
     mutating func note(_ sample: LimitSample, now: Instant) {
         see(now)
         guard adaptive?.onSample(sample, at: latest) == true, let limit = adaptive?.limit else { return }
+        epoch = adaptive?.epoch ?? 0
         bulkhead.setPermits(limit, now: latest)
         noteOccupancy()
     }
@@ -105,6 +109,7 @@ struct GuardState: ~Copyable, Sendable {
         } else {
             adaptive = nil
         }
+        epoch = adaptive?.epoch ?? 0
         bulkhead.apply(settings.bulkhead.limited(to: adaptive?.limit), now: latest)
         breaker.apply(settings.breaker, perTry: settings.timeouts.perTry, now: latest)
         budget.apply(settings.retries.budget, permits: concurrent, now: latest)
@@ -150,8 +155,8 @@ struct GuardState: ~Copyable, Sendable {
         case .admitted(let call, let wouldRefuse):
             counters.admitted += 1
             if wouldRefuse != nil { counters.wouldRefuse += 1 }
-            let clock = adaptive.map { SampleClock(inflight: bulkhead.inUse, epoch: $0.epoch) } ?? .off
-            return .admitted(call, clock, wouldRefuse: wouldRefuse)
+            let start = epoch == 0 ? .off : SampleClock.Start(inflight: Int32(clamping: bulkhead.inUse), epoch: epoch)
+            return .admitted(call, start, wouldRefuse: wouldRefuse)
         case .refused(let refusal):
             release(priority)
             return refuse(refusal)
