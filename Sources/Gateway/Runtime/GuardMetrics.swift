@@ -45,7 +45,7 @@ enum GuardMetrics {
         ] {
             registry.counter(
                 "holdfast_hedges_total",
-                help: "Second attempts beside slow ones: launched, those whose answer counted, and those that the guard did not grant.",
+                help: "Second attempts beside slow ones: launched, won (their answer counted), refused by the guard.",
                 labels: labels + [("result", result)], read: read)
         }
         // Looked up at each scrape, since endpoints by name come and go in between.

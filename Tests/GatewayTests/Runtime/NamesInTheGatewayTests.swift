@@ -194,7 +194,7 @@ import Upstream
     }
 
     private static let users =
-        "  users: { dns: users.internal:9001, protocol: h2, tls: { ca: ca.pem }, host: upstream, balance: round_robin }"
+        "  users: { dns: users.internal:9001, protocol: h2, tls: { ca: ca.pem }, host: upstream, balance: round_robin, slow_start: off }"
 
     /// TLS verifies the name, since the certificate says nothing of addresses, and Host has it with its port.
     @Test func bothReactorsGoByTheName() throws {
