@@ -157,6 +157,28 @@ import Testing
         over(lab)
     }
 
+    /// T6: what the GOAWAY does not disown ends by its own outcome, here a reset and a 503, and is not sent again where it may not be; what it
+    /// disowns is tried once more and not twice.
+    @Test func T6_whatWasProcessedFailsByItsOwnOutcome() throws {
+        let (lab, server) = try lab { $0.retries.attempts = 1 }
+        server.answer = { peer, stream, n in
+            if n == 5 {
+                peer.say(Frame.goAway(last: 5))
+                lab.world.after(.milliseconds(20)) {
+                    peer.say(Frame.reset(1, 2) + Frame.status(3, "503") + Frame.answer(5, "five"))
+                }
+            } else if n > 5 {
+                peer.say(Frame.goAway(last: 0))
+            }
+        }
+        let askers = (0..<5).map { lab.ask(.post, "/\($0)", body: "hello") }
+        for asker in askers { lab.finish(asker) }
+        #expect(askers.prefix(3).map(\.said) == ["reset.before_headers", "503 ", "200 five"])
+        #expect(askers.suffix(2).allSatisfy { $0.said == "h2.goaway_unprocessed" }, "\(askers.map(\.said))")
+        #expect(server.streams.count == 7 && lab.guardState.retriesFree == 2 && askers.allSatisfy { $0.ends == 1 })
+        over(lab)
+    }
+
     /// In two steps: at the first nothing new begins there, at the second it is decided (RFC 9113 §6.8).
     @Test func T6_goAwayInTwoSteps() throws {
         let (lab, server) = try lab { $0.retries.attempts = 1 }

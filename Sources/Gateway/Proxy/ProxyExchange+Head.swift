@@ -58,10 +58,13 @@ extension ProxyExchange {
         finishHead(head, exchange, snapshot)
     }
 
-    /// Tells a trusted caller that this hop has tried again and got no further, so that it does not multiply the tries (semantics,
-    /// section 3).
+    /// Tells a trusted caller that this hop has tried again and got no further, or that its budget for that is spent: else each hop would add
+    /// a budget of its own to the load of an upstream that fails (semantics, section 3 and T8).
     func markExhausted(_ head: ResponseHead) {
-        guard guarded.attempts > 1, facts.retryReason != nil, facts.identity?.isTrusted == true else { return }
+        guard let reason = facts.retryReason, guarded.attempts > 1 || reason == .retryBudget, facts.identity?.isTrusted == true
+        else {
+            return
+        }
         head.fields.append(.xHoldfastReason, "retry.exhausted")
     }
 
