@@ -183,6 +183,7 @@ extension GuardSettings {
         #expect(seen.isSuperset(of: [.bulkheadFull]) && after.counters.refusedQueueTimeout + after.counters.refusedCongestion > 100)
         after.counters = before.counters
         after.permitsInUse = before.permitsInUse
+        after.permitsInUseByRank = before.permitsInUseByRank
         after.isCongested = before.isCongested
         after.shedLevel = before.shedLevel
         #expect(after == before)

@@ -8,7 +8,8 @@ import TLS
 import Testing
 
 /// The configurations in `config/` do not only read well: a gateway can be made of them.
-@Suite struct ExampleTests {
+/// One after the other: the environment is the process's.
+@Suite(.serialized) struct ExampleTests {
     @Test(arguments: ["minimal.yaml", "edge.yaml"])
     func aGatewayCanBeMadeOfIt(name: String) throws {
         let checkout = URL(fileURLWithPath: #filePath).resolvingSymlinksInPath()
