@@ -66,7 +66,8 @@ let package = Package(
         module(
             "Admin",
             ["Core", "Reactor", "HTTP", "Transport", "Upstream", "Resilience", "Telemetry", "Configuration", "Gateway"]),
-        module("HoldfastBenchmarks", ["Core", "TLS", "HTTP", "Gateway", "Resilience"]),
+        module(
+            "HoldfastBenchmarks", ["Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Gateway", "Resilience"]),
         .executableTarget(
             name: "holdfast",
             dependencies: [

@@ -68,13 +68,13 @@ extension GuardedExchange {
     }
 
     /// Whether an answer would be tried again if nothing stood in the way: then the other leg's may be better.
-    func isWorthAnother(_ outcome: Outcome, status: Int) -> Bool {
+    func isWorthAnother(_ outcome: Outcome, status: Int?) -> Bool {
         guard let pools, let head else { return false }
         let question = RetryQuestion(
-            outcome: outcome, status: status, method: head.method.isSafe ? .safe : .idempotent, attemptsUsed: 1, isCommitted: false,
+            outcome: outcome, status: status, method: methodClass(head), attemptsUsed: 1, isCommitted: false,
             isBodyReplayable: true, pushback: .none, isBreakerClosed: true, hasEndpoint: true, remainingNanoseconds: .max,
             minimumTryNanoseconds: 0)
-        guard outcome.outcomeClass != .success || isRetried(status) else { return false }
+        guard outcome.outcomeClass != .success || status.map({ isRetried($0) }) ?? false else { return false }
         let decision = RetryPolicy.decide(question, settings: pools.cluster.settings.retries, draw: reactor.draw, request: key)
         if case .retry = decision { return true }
         return false

@@ -72,7 +72,7 @@ extension GuardedExchange: ResponseHandler {
             permit?.headArrived(StatusClassifier.isGRPC(response.fields) ? nil : outcome, now: now)
         }
         if outcome.outcomeClass != .success || isRetried(response.status) {
-            let pushback = StatusClassifier.pushback(response, unix: reactor.unixNanoseconds / 1_000_000_000)
+            let pushback = StatusClassifier.pushback(response.fields, unix: reactor.unixNanoseconds / 1_000_000_000)
             if outcome.outcomeClass != .success {
                 var retryAfter: Int64?
                 if case .after(let nanoseconds) = pushback { retryAfter = nanoseconds }
@@ -104,7 +104,15 @@ extension GuardedExchange: ResponseHandler {
                 return
             }
         }
+        if holdsHead(response, endStream: endStream) {
+            holdHead(response, now: now)
+            return
+        }
         if outcome.outcomeClass == .success && !isRetried(response.status) { note(.answered, value: Int64(response.status)) }
+        commit(response, endStream: endStream, now: now)
+    }
+
+    func commit(_ response: ResponseHead, endStream: Bool, now: Instant) {
         dropHedge(Outcome(.neutral, reason: .hedgeLost, processed: .maybe))
         // Committed: from here the answer is the client's, whatever happens.
         phase = .relaying
@@ -123,12 +131,17 @@ extension GuardedExchange: ResponseHandler {
     }
 
     package func responseBody(_ bytes: Span<UInt8>) {
+        if heldHead != nil { commitHeldHead() }
         guard phase == .relaying else { return }
         if idleDeadline != .never { armIdle() }
         client?.upstreamBody(bytes)
     }
 
     package func responseEnded(trailers: borrowing FieldSection) {
+        if let heldHead {
+            if isTriedAnew(after: heldHead, trailers: trailers) { return }
+            commitHeldHead(isNoted: retryReason != nil)
+        }
         guard phase == .relaying else { return }
         exchange = nil
         settleAttempt(StatusClassifier.refine(answerOutcome, trailers: trailers))
@@ -138,6 +151,8 @@ extension GuardedExchange: ResponseHandler {
 
     package func exchangeFailed(_ failure: ExchangeFailure) {
         exchange = nil
+        // It began to answer: the client hears as much, and that it broke off.
+        if heldHead != nil { commitHeldHead() }
         switch phase {
         case .awaitingHead: attemptFailed(AttemptEnd(failure))
         case .relaying:
@@ -191,7 +206,7 @@ extension GuardedExchange: ResponseHandler {
         let decision = RetryPolicy.decide(
             RetryQuestion(
                 outcome: end.outcome, status: end.status,
-                method: head.method.isSafe ? .safe : (head.method.isIdempotent || isIdempotent) ? .idempotent : .other,
+                method: methodClass(head),
                 attemptsUsed: attempts - freeAttempts, isCommitted: false, isBodyReplayable: canReplay, pushback: pushback,
                 isBreakerClosed: guardian.isClosed(now: now), hasEndpoint: !pools.cluster.endpoints.isEmpty,
                 hasUntriedEndpoint: hasUntriedEndpoint(pools),
@@ -202,6 +217,10 @@ extension GuardedExchange: ResponseHandler {
         guard let token = guardian.withdrawRetry(now: now) else { return .no(.retryBudget) }
         nextRetryToken = consume token
         return decision
+    }
+
+    func methodClass(_ head: RequestHead) -> MethodClass {
+        head.method.isSafe ? .safe : (head.method.isIdempotent || isIdempotent) ? .idempotent : .other
     }
 
     /// A status that is no failure of the upstream and is tried again all the same: 421, 425, and what `retry_on` lists.
@@ -234,6 +253,7 @@ extension GuardedExchange: ResponseHandler {
         stageDeadline = .never
         idleDeadline = .never
         hedgeAt = .never
+        heldHead = nil
     }
 
     /// Ends whatever the attempt and its hedge hold, in any phase.

@@ -67,6 +67,8 @@ extension GuardedExchange: TimerOwner {
             if now >= stageDeadline || now >= totalDeadline { namingExpired(now: now) }
         case .leasing:
             if now >= totalDeadline || now >= perTryDeadline { attemptExpired(beforeFirstByte: true, now: now) }
+        case .awaitingHead where heldHead != nil:
+            if now >= stageDeadline || now >= totalDeadline { commitHeldHead() }
         case .awaitingHead:
             if (now >= totalDeadline && waitingForClientSince == nil) || now >= perTryDeadline || now >= stageDeadline {
                 attemptExpired(beforeFirstByte: false, now: now)

@@ -93,6 +93,8 @@ package final class GuardedExchange {
     var kept: KeptAnswer?
     /// Why no further attempt followed one that ended in a failure status.
     package internal(set) var retryReason: Reason?
+    /// A head that waits for what follows it.
+    var heldHead: ResponseHead?
     /// What the response head said of the attempt.
     var answerOutcome = Outcome.success
     var limits = AttemptLimits(TimeoutSettings(), queueTimeout: .zero)

@@ -27,6 +27,14 @@ package final class KeptAnswer: ResponseHandler {
         exchange.handOver(to: self)
     }
 
+    /// One that is over: a head and its trailers.
+    init(_ response: ResponseHead, trailers: borrowing FieldSection) {
+        head.parts = response.parts
+        head.fields.append(contentsOf: response.fields)
+        self.trailers.append(contentsOf: trailers)
+        isWhole = true
+    }
+
     /// Nobody needs it any more. What was not read yet costs the connection.
     func giveUp() {
         exchange?.cancel()

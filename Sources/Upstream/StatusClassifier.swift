@@ -54,22 +54,22 @@ enum StatusClassifier {
 
     /// What an answer says about coming back: `Retry-After` (RFC 9110 §10.2.3), a trusted hop's word that it has tried itself,
     /// gRPC's pushback (gRFC A6: negative or unparsable means never). `unix` is now, in seconds, for a date without `Date` beside it.
-    static func pushback(_ response: ResponseHead, unix: Int64) -> RetryPushback {
-        if let i = response.fields.first(.grpcRetryPushback) {
-            guard let milliseconds = response.fields.withValue(i, { decimal($0) }) else { return .never }
+    static func pushback(_ fields: borrowing FieldSection, unix: Int64) -> RetryPushback {
+        if let i = fields.first(.grpcRetryPushback) {
+            guard let milliseconds = fields.withValue(i, { decimal($0) }) else { return .never }
             return .after(
                 nanoseconds: milliseconds.multipliedReportingOverflow(by: 1_000_000).overflow ? .max : milliseconds * 1_000_000)
         }
-        var marker = response.fields.first(.xHoldfastReason)
+        var marker = fields.first(.xHoldfastReason)
         while let i = marker {
-            if response.fields.withValue(i, { isFinal($0) }) { return .never }
-            marker = response.fields.first(.xHoldfastReason, from: i + 1)
+            if fields.withValue(i, { isFinal($0) }) { return .never }
+            marker = fields.first(.xHoldfastReason, from: i + 1)
         }
-        guard let i = response.fields.first(.retryAfter) else { return .none }
-        let sentAt = response.fields.first(.date).flatMap { date in
-            response.fields.withValue(date) { HTTPDate.parse($0, now: unix) }
+        guard let i = fields.first(.retryAfter) else { return .none }
+        let sentAt = fields.first(.date).flatMap { date in
+            fields.withValue(date) { HTTPDate.parse($0, now: unix) }
         }
-        let seconds = response.fields.withValue(i) { RetryAfter.seconds($0, responseDate: sentAt, now: unix) }
+        let seconds = fields.withValue(i) { RetryAfter.seconds($0, responseDate: sentAt, now: unix) }
         return seconds.map { .after(nanoseconds: $0 * 1_000_000_000) } ?? .none
     }
 

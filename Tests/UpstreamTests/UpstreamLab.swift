@@ -136,7 +136,13 @@ final class Asker: GuardedExchangeClient {
         if reads { guarded.responseConsumed(bytes.count) }
     }
 
-    func upstreamEnded(trailers: borrowing FieldSection) { end() }
+    /// The `grpc-status` of the trailers.
+    private(set) var lastTrailer: String?
+
+    func upstreamEnded(trailers: borrowing FieldSection) {
+        lastTrailer = trailers.string("grpc-status")
+        end()
+    }
 
     /// Where it goes instead; asked once.
     var fallback: UpstreamPools?
