@@ -24,6 +24,8 @@ import Testing
         private(set) var configured: UpstreamCluster
         private(set) var pools: UpstreamPools
         private(set) var told: [String] = []
+        /// What the newest endpoints' availability was when every reactor got them, before any check of theirs.
+        private(set) var handedOver: [Bool] = []
         /// Kept, since an exchange does not keep its client.
         private(set) var askers: [Asker] = []
         private var keys: UInt64 = 0
@@ -66,6 +68,7 @@ import Testing
 
         func endpointsChanged(from before: UpstreamCluster, to next: UpstreamCluster) {
             told.append(next.endpoints.map { String($0.label.dropFirst("10.0.0.".count).prefix(2)) }.joined(separator: " "))
+            handedOver = next.endpoints.indices.map { next.picker.isAvailable($0) }
             pools = pools.adopting(next)
             checks.follow([next])
         }
@@ -320,6 +323,7 @@ import Testing
         house.set([11, 12, 13], timeToLive: .seconds(1))
         while house.labels.count == 2 { house.run(1) }
         let picker = house.pools.cluster.picker
+        #expect(house.handedOver == [true, false, true], "from the first request on")
         #expect([0, 1, 2].map { picker.isAvailable($0) } == [true, false, true], "at once")
         let checked = house.origins[1].requests.count
         house.run(1_000)
