@@ -141,6 +141,7 @@ COMMON = f"servers: [\"127.0.0.1:{dns_port}\"], timeout: 200ms, attempts: 1"
 UPSTREAMS = f"""  users:
     dns: {{ name: users.internal, port: {port}, maximum_ttl: 2s, {COMMON} }}
     host: upstream
+    slow_start: off
     balance: round_robin
     guard: {{ retries: {{ attempts: 1 }} }}
   failover:   # its first server always fails
