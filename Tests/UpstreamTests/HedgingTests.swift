@@ -82,7 +82,7 @@ import Testing
     }
 
     /// What may not be sent twice is not; nor what has nowhere else to go, or no attempt left.
-    @Test(arguments: ["POST", "one endpoint", "one attempt", "off", "repeat", "budget", "bulkhead", "streams"])
+    @Test(arguments: ["POST", "one endpoint", "one attempt", "off", "repeat", "budget", "bulkhead", "streams", "the other is out"])
     func noHedge(why: String) throws {
         let lab = try lab(endpoints: why == "one endpoint" ? 1 : 2, slow: .milliseconds(900)) {
             if why == "one attempt" { $0.retries.attempts = 1 }
@@ -93,6 +93,7 @@ import Testing
             }
             if why == "bulkhead" { $0.bulkhead.concurrent = 1 }
         }
+        if why == "the other is out" { lab.cluster.picker.setAvailable(false, 1) }
         let asker: Asker
         switch why {
         case "POST": asker = lab.ask(.post, body: "pay")
