@@ -89,6 +89,21 @@ import Testing
         #expect(try #require(Self.choose(balancer, 3, at: .seconds(41))).isProbe)
     }
 
+    @Test func anEndpointThatPassesItsChecksAgainStartsSlowlyAndAnew() throws {
+        let balancer = Self.balancer(["a", "b"], Self.settings(.peakEWMA))
+        for request in 0..<20 {
+            let choice = try #require(Self.choose(balancer, UInt64(request)))
+            balancer.report(choice, .success, latencyNanoseconds: 1_000_000, now: .origin)
+        }
+        balancer.setAvailable(true, 0, now: .seconds(1))
+        #expect(try !#require(balancer.slowStart).isUnderWay(now: .seconds(1)), "it was well before")
+        balancer.setAvailable(false, 0, now: .seconds(2))
+        balancer.setAvailable(true, 0, now: .seconds(3))
+        #expect(try #require(balancer.slowStart).factor(of: 0, now: .seconds(3)) == 0.1)
+        let latencies = try #require(balancer.latencies)
+        #expect(latencies.averageNanoseconds(0) == nil && latencies.averageNanoseconds(1) != nil)
+    }
+
     /// The one and only endpoint is the breaker's.
     @Test func oneEndpointIsNotWatched() throws {
         let balancer = Self.balancer(["a"])

@@ -42,6 +42,14 @@ import Testing
         #expect(hedging.delay(now: .origin, settings: settings, perTry: -1) == 0)
     }
 
+    /// However they are spread over two intervals.
+    @Test func aHundredOverTheTurnOfAnIntervalAreEnough() {
+        let hedging = Hedging()
+        record(hedging, 400, times: 99, at: .milliseconds(9_900))
+        record(hedging, 400, times: 1, at: .milliseconds(10_100))
+        #expect(abs(delay(hedging, at: .milliseconds(10_200)) - 400) < 25)
+    }
+
     @Test func oldTimesAreForgotten() {
         let hedging = Hedging()
         record(hedging, 400, times: 200, at: .milliseconds(9_000))

@@ -245,6 +245,19 @@ import Testing
         over(lab)
     }
 
+    /// A leg that lost would have taken longer than it was waited for: winners alone would drag the delay down to the minimum.
+    @Test func losersCountInTheDelay() throws {
+        let lab = try lab { $0.breaker.disabled = true }
+        for _ in 0..<150 {
+            let asker = lab.ask()
+            lab.finish(asker)
+            #expect(asker.said == "200 fast")
+        }
+        let delay = lab.cluster.guardian.hedging.delay(now: lab.world.now, settings: HedgeSettings(), perTry: .max)
+        #expect(delay > 90_000_000, "\(delay)")
+        over(lab)
+    }
+
     /// H5: one of three endpoints is slow for 1 request in 10; hedges take the tail away at the price of those requests.
     @Test func H5_oneSlowEndpointOfThreeIsHidden() throws {
         func run(hedged: Bool) throws -> (p99: Int64, upstream: Int) {

@@ -21,7 +21,7 @@ public struct TriedEndpoints: Sendable {
         next += 1
     }
 
-    public func contains(_ index: Int) -> Bool { any(indices .== Int32(truncatingIfNeeded: index)) }
+    public func contains(_ index: Int) -> Bool { next > 0 && any(indices .== Int32(truncatingIfNeeded: index)) }
 
     public mutating func removeAll() { self = TriedEndpoints() }
 }

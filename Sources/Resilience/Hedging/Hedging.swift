@@ -52,8 +52,8 @@ public final class Hedging: Sendable {
         turn(now: now, settings)
         times[Int(words[Word.interval] & 1)].add(1, at: LatencyBuckets.index(nanoseconds))
         words.add(1, at: Word.unread)
-        // Read again once it can say something, and then each time as much has come again.
-        if words[Word.unread] >= UInt64(Self.leastSamples) { read(settings) }
+        // Each time until it can say something, some 200 ns, and then each time as much has come again.
+        if words[Word.quantile] == 0 || words[Word.unread] >= UInt64(Self.leastSamples) { read(settings) }
     }
 
     /// How long to wait before a hedge, in nanoseconds.
