@@ -69,6 +69,7 @@ UPSTREAMS = f"""  plain: {{ endpoints: ["127.0.0.1:{port}"] }}
   checked:
     endpoints: ["127.0.0.1:{well_port}", "127.0.0.1:{sick_port}"]
     balance: round_robin
+    slow_start: off
     health_check: {{ path: /healthz, interval: 100ms, timeout: 500ms, unhealthy_after: 2, healthy_after: 2, jitter: 0% }}
   trio:
     {TRIO}
