@@ -14,10 +14,13 @@
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/param_build.h>
 #include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
+#include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
@@ -121,3 +124,98 @@ static inline int holdfast_ticket_set_keys(
 
 static inline EVP_PKEY *holdfast_EVP_EC_gen(const char *curve) { return EVP_EC_gen(curve); }
 static inline EVP_PKEY *holdfast_EVP_RSA_gen(unsigned int bits) { return EVP_RSA_gen(bits); }
+
+// MARK: Signatures of tokens
+
+/// The digest of so many bits.
+static inline const EVP_MD *holdfast_digest(int bits) {
+    return bits == 256 ? EVP_sha256() : bits == 384 ? EVP_sha384() : bits == 512 ? EVP_sha512() : NULL;
+}
+
+static inline EVP_PKEY *holdfast_public_key(const char *kind, OSSL_PARAM *params) {
+    EVP_PKEY *key = NULL;
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, kind, NULL);
+    if (context != NULL && params != NULL && EVP_PKEY_fromdata_init(context) == 1 &&
+        EVP_PKEY_fromdata(context, &key, EVP_PKEY_PUBLIC_KEY, params) != 1) {
+        EVP_PKEY_free(key);
+        key = NULL;
+    }
+    EVP_PKEY_CTX_free(context);
+    return key;
+}
+
+/// An RSA key of its modulus and exponent, or NULL.
+static inline EVP_PKEY *holdfast_rsa_public_key(const unsigned char *n, size_t nlen, const unsigned char *e, size_t elen) {
+    EVP_PKEY *key = NULL;
+    BIGNUM *modulus = BN_bin2bn(n, (int)nlen, NULL);
+    BIGNUM *exponent = BN_bin2bn(e, (int)elen, NULL);
+    OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+    if (modulus != NULL && exponent != NULL && build != NULL && OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, modulus) == 1 &&
+        OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_E, exponent) == 1) {
+        OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(build);
+        key = holdfast_public_key("RSA", params);
+        OSSL_PARAM_free(params);
+    }
+    OSSL_PARAM_BLD_free(build);
+    BN_free(exponent);
+    BN_free(modulus);
+    return key;
+}
+
+/// An EC key of its curve and uncompressed point, or NULL, also where the point is not on the curve.
+static inline EVP_PKEY *holdfast_ec_public_key(const char *curve, const unsigned char *point, size_t length) {
+    OSSL_PARAM params[3];
+    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)curve, 0);
+    params[1] = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)point, length);
+    params[2] = OSSL_PARAM_construct_end();
+    EVP_PKEY *key = holdfast_public_key("EC", params);
+    if (key == NULL) return NULL;
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+    int valid = context != NULL && EVP_PKEY_public_check(context) == 1;
+    EVP_PKEY_CTX_free(context);
+    if (valid) return key;
+    EVP_PKEY_free(key);
+    return NULL;
+}
+
+/// The public key in a text in PEM form, or NULL.
+static inline EVP_PKEY *holdfast_pem_public_key(const unsigned char *text, int length) {
+    BIO *bio = BIO_new_mem_buf(text, length);
+    if (bio == NULL) return NULL;
+    EVP_PKEY *key = PEM_read_bio_PUBKEY(bio, NULL, NULL, (void *)"");
+    BIO_free(bio);
+    return key;
+}
+
+/// The NID of an EC key's curve, or NID_undef.
+static inline int holdfast_ec_group_nid(const EVP_PKEY *key) {
+    char name[64];
+    size_t length = 0;
+    return EVP_PKEY_get_group_name(key, name, sizeof name, &length) == 1 ? OBJ_txt2nid(name) : NID_undef;
+}
+
+/// 1 if the signature is right. `bits` of the digest, 0 where the key's algorithm hashes by itself; PSS with MGF1 of the same digest
+/// and a salt as long as it (RFC 7518 §3.5).
+static inline int holdfast_verify(
+    EVP_PKEY *key, int bits, int pss, const unsigned char *signature, size_t signature_length, const unsigned char *message,
+    size_t message_length) {
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    if (context == NULL) return 0;
+    EVP_PKEY_CTX *parameters = NULL;
+    int valid = EVP_DigestVerifyInit(context, &parameters, holdfast_digest(bits), NULL, key) == 1;
+    if (valid && pss)
+        valid = EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) == 1 &&
+                EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_DIGEST) == 1;
+    if (valid) valid = EVP_DigestVerify(context, signature, signature_length, message, message_length) == 1;
+    EVP_MD_CTX_free(context);
+    return valid;
+}
+
+/// The HMAC of a message into `out` of 64 bytes; returns its length, 0 on failure.
+static inline unsigned int holdfast_hmac(
+    int bits, const unsigned char *key, size_t key_length, const unsigned char *message, size_t message_length, unsigned char *out) {
+    unsigned int length = 0;
+    const EVP_MD *digest = holdfast_digest(bits);
+    if (digest == NULL || HMAC(digest, key, (int)key_length, message, message_length, out, &length) == NULL) return 0;
+    return length;
+}
