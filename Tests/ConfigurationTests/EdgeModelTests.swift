@@ -126,7 +126,9 @@ struct EdgeModelTests {
         #expect(routes[3].action == .redirect(redirect))
 
         #expect(
-            routes.map(\.label) == ["users", "/orders/{id}/items", "/orders/*", "old.example.com/*", "/healthz", "/orders/recent", "portal"])
+            routes.map(\.label) == [
+                "users", "/orders/{id}/items", "/orders/*", "old.example.com/*", "/healthz", "/orders/recent", "portal",
+            ])
 
         var answer = Configuration.Answer()
         answer.headers = [.init(name: "content-type", value: "application/json"), .init(name: "cache-control", value: "no-store")]
