@@ -34,7 +34,8 @@ let package = Package(
         .library(name: "ResilienceAsync", targets: ["ResilienceAsync"]),
         // The guard on real threads and its seam against a model; depends on Resilience alone, so that it builds quickly.
         .executable(name: "resilience-stress", targets: ["ResilienceStress"]),
-        .library(name: "Gateway", targets: ["Gateway"]),
+        // To be embedded, with filters of the embedding program.
+        .library(name: "Gateway", targets: ["Gateway", "Configuration"]),
         // For benchmarks/ alone: a nested package sees products only.
         .library(name: "_HoldfastBenchmarks", targets: ["HoldfastBenchmarks"]),
     ],
@@ -78,6 +79,11 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // Sees what a program outside the package sees.
+        .executableTarget(
+            name: "AuditFilter", dependencies: ["Gateway", "Configuration"], path: "Examples/AuditFilter",
+            exclude: ["gateway.yaml"], packageAccess: false, swiftSettings: [.swiftLanguageMode(.v6)]),
+
         tests("Core", ["Core"]),
         tests("Resilience", ["Resilience", "Core"]),
         tests("ResilienceAsync", ["ResilienceAsync", "Resilience", "Core"]),
@@ -100,6 +106,6 @@ let package = Package(
         tests(
             "Gateway",
             ["Gateway", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core", "Telemetry"]),
-        tests("EndToEnd", [], exclude: ["Support"]),
+        tests("EndToEnd", ["AuditFilter"], exclude: ["Support"]),
     ]
 )
