@@ -42,7 +42,10 @@ struct Lint {
                     at: [.key("routes"), .index(index), .key("timeouts")])
             }
         }
-        let used = Set(configuration.routes.flatMap(\.upstreamNames))
+        let filters =
+            configuration.listeners.flatMap(\.filters) + configuration.routes.flatMap(\.filters)
+            + configuration.upstreams.flatMap(\.filters)
+        let used = Set(configuration.routes.flatMap(\.upstreamNames) + filters.flatMap(\.upstreamNames))
         for upstream in configuration.upstreams where !used.contains(upstream.name) {
             warnings.append(warning(at: [.key("upstreams"), .key(upstream.name)], "no route leads to it"))
         }

@@ -31,7 +31,7 @@ extension Reason {
         case .deadline, .deadlineInsufficient, .timeoutPerTry, .timeoutFirstByte, .timeoutIdle, .connectTimeout, .tlsTimeout:
             504
         case .connectRefused, .connectFailed, .tlsHandshake, .tlsVerify, .resetBeforeHeaders, .resetAfterHeaders,
-            .protocolError, .bodyTruncated, .http2RefusedStream, .http2GoAwayUnprocessed, .http2EnhanceYourCalm,
+            .protocolError, .bodyTruncated, .responseTooLarge, .http2RefusedStream, .http2GoAwayUnprocessed, .http2EnhanceYourCalm,
             .connectionStale, .statusFailure, .statusBackpressure, .grpcFailure, .hedgeLost,
             .retryCommitted, .retryMax, .retryPushback, .retryNotRetryable, .retryBody, .retryBreaker, .retryDeadline,
             .retryBudget, .retryExhausted:

@@ -25,6 +25,8 @@ public struct Draw: Sendable {
         case explainSample = 15
         case healthCheck = 16
         case nameRefresh = 20
+        case canary = 28
+        case mirror = 29
     }
 
     public let seed: UInt64

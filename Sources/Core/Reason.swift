@@ -65,6 +65,7 @@ public enum Reason: String, CaseIterable, Sendable {
     case resetAfterHeaders = "reset.after_headers"
     case protocolError = "protocol"
     case bodyTruncated = "body.truncated"
+    case responseTooLarge = "response.too_large"
     case http2RefusedStream = "h2.refused_stream"
     case http2GoAwayUnprocessed = "h2.goaway_unprocessed"
     case http2EnhanceYourCalm = "h2.enhance_your_calm"

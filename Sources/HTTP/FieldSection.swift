@@ -115,6 +115,9 @@ package struct FieldSection: ~Copyable {
         return nil
     }
 
+    package func first(named name: [UInt8]) -> Int? { first(named: name.span) }
+    package mutating func removeAll(named name: [UInt8]) { removeAll(named: name.span) }
+
     /// A copy of the value as text; for logs, tests and configuration-time work, not for the proxied path.
     package func string(_ i: Int) -> String { withValue(i) { String(copying: $0) } }
 
@@ -145,6 +148,8 @@ package struct FieldSection: ~Copyable {
         arena.append(58, 32)
         appendLine(name: nameSlice, value: store(value), known: name)
     }
+
+    package mutating func append(name: [UInt8], value: [UInt8]) { append(name: name.span, value: value.span) }
 
     /// Adds a field by bytes; the name must be in lower case.
     package mutating func append(name: Span<UInt8>, value: Span<UInt8>) {
@@ -201,6 +206,27 @@ package struct FieldSection: ~Copyable {
             entries[at].isRemoved = true
             i = first(name, from: at + 1)
         }
+    }
+
+    /// Whether the field at `i` was not removed.
+    package func isLive(_ i: Int) -> Bool { !entries[i].isRemoved }
+
+    /// A copy of a field's name as text; not for the proxied path.
+    package func name(_ i: Int) -> String { withBytes(entries[i].name) { String(copying: $0) } }
+
+    /// Whether the field at `i` was not removed and has exactly this name (lower case).
+    package func isLive(_ i: Int, named name: Span<UInt8>) -> Bool {
+        !entries[i].isRemoved && withBytes(entries[i].name) { $0.equals(name) }
+    }
+
+    /// Removes all fields whose name is exactly `name` (lower case).
+    package mutating func removeAll(named name: Span<UInt8>) {
+        while let i = first(named: name) { entries[i].isRemoved = true }
+    }
+
+    /// Names, values and 32 for each field (RFC 9113 §6.5.2 counting).
+    package var size: Int {
+        entries.reduce(0) { $0 + ($1.isRemoved ? 0 : Int($1.name.length) + Int($1.value.length) + 32) }
     }
 
     package mutating func store(_ bytes: Span<UInt8>) -> Slice {

@@ -39,29 +39,9 @@ package enum BalancingKey: Sendable, Equatable {
             guard let i = head.fields.first(named: name.span) else { return nil }
             return head.fields.withValue(i) { $0.isEmpty ? nil : BalancingKey.hash($0, 0..<$0.count) }
         case .cookie(let name):
-            var next = head.fields.first(.cookie)
-            while let i = next {
-                if let hash = head.fields.withValue(i, { BalancingKey.cookie(named: name, in: $0) }) { return hash }
-                next = head.fields.first(.cookie, from: i + 1)
-            }
-            return nil
+            guard let slice = head.fields.cookie(named: name.span) else { return nil }
+            return head.withBytes(slice) { $0.isEmpty ? nil : BalancingKey.hash($0, 0..<$0.count) }
         }
-    }
-
-    /// RFC 6265 §4.2.1: pairs with "; " between them. HTTP/2 may have each in a field of its own.
-    private static func cookie(named name: [UInt8], in text: Span<UInt8>) -> UInt64? {
-        var start = 0
-        while start < text.count {
-            while start < text.count, text[start] == UInt8(ascii: " ") || text[start] == UInt8(ascii: "\t") { start += 1 }
-            var end = start
-            while end < text.count, text[end] != UInt8(ascii: ";") { end += 1 }
-            let value = start + name.count + 1
-            if value < end, text[value - 1] == UInt8(ascii: "="), name.indices.allSatisfy({ text[start + $0] == name[$0] }) {
-                return hash(text, value..<end)
-            }
-            start = end + 1
-        }
-        return nil
     }
 
     private static func hash(_ text: Span<UInt8>, _ range: Range<Int>) -> UInt64 {

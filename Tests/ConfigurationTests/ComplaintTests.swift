@@ -399,9 +399,33 @@ struct ComplaintTests {
             "to: a, answer: {}", "x.yaml:7:5: routes[0]: expected exactly one of to, split, redirect, answer; found to and answer",
             "two actions"),
         Row(
-            "to: a, filters: [{ api_key: { keys_file: keys.yaml } }]",
-            "x.yaml:7:46: routes[0].filters: filters (api_key, jwt, rate_limit, cache, compress, …) are not available in this version; without them this route would let everything pass, so it is refused",
-            "filters"),
+            "to: a, filters: [{ header: {} }]",
+            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, mirror; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?", "a filter that is none"),
+        Row(
+            "to: a, filters: [{ cors: { origins: [\"*\"], credentials: true } }]",
+            "x.yaml:7:86: routes[0].filters[0].cors: with the origin * every page could act as the visitor; name the origins, or leave credentials off",
+            "credentials for everybody"),
+        Row(
+            "to: a, filters: [{ headers: { request: { set: { content-length: 5 } } } }]",
+            "x.yaml:7:78: routes[0].filters[0].headers.request.set: the field content-length is the gateway's own; no filter changes it",
+            "framing by a filter"),
+        Row(
+            "to: a, filters: [{ headers: { request: { set: { x-id: \"{claims.sub}\" } } } }]",
+            "x.yaml:7:84: routes[0].filters[0].headers.request.set.x-id: \"{claims.sub}\" is no template: {claims.sub} is not known; known are client_ip, consumer, host, method, path, query, request_id, route, scheme, tls.server_name, tls.version, header.NAME, query.NAME, cookie.NAME, param.NAME, claim.PATH; expected a field value, perhaps with variables such as {client_ip} or {header.x-name}",
+            "a variable that is none"),
+        Row(
+            "to: a, filters: [{ headers: { request: { set: { x-id: \"{param.id}\" } } } }]",
+            "x.yaml:7:46: routes[0]: {param.id} is no parameter of the match; the match has none", "a parameter that the path lacks"),
+        Row(
+            "to: a, filters: [{ canary: { to: b, share: 5% } }]",
+            "x.yaml:7:63: routes[0].filters[0].canary.to: there is no upstream \"b\"; did you mean \"a\"?", "a canary from nowhere"),
+        Row(
+            "to: a, filters: [{ limits: {} }]",
+            "x.yaml:7:57: routes[0].filters[0].limits: limits nothing; expected body_bytes, header_bytes or uri_bytes",
+            "limits that limit nothing"),
+        Row(
+            "to: a, filters: [{ limits: { body_bytes: 1KiB } }, { limits: { body_bytes: 2KiB } }]",
+            "x.yaml:7:46: routes[0].filters: the filter limits stands twice in one list; it works once", "limits twice"),
         Row(
             "to: a, strip_prefix: /users", "x.yaml:7:51: routes[0]: the match has /*, which does not begin with /users",
             "a prefix that is not there"),

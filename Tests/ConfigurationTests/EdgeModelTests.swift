@@ -94,7 +94,7 @@ struct EdgeModelTests {
 
     @Test func routes() throws {
         let routes = edge.routes
-        #expect(routes.count == 6)
+        #expect(routes.count == 7)
         #expect(routes[0].name == "users")
         #expect(routes[0].match.hosts == [.exact("api.example.com"), .below("api.example.com")])
         #expect(routes[0].match.path == Configuration.PathPattern(segments: [.literal("users")], matchesRest: true))
@@ -126,7 +126,7 @@ struct EdgeModelTests {
         #expect(routes[3].action == .redirect(redirect))
 
         #expect(
-            routes.map(\.label) == ["users", "/orders/{id}/items", "/orders/*", "old.example.com/*", "/healthz", "/orders/recent"])
+            routes.map(\.label) == ["users", "/orders/{id}/items", "/orders/*", "old.example.com/*", "/healthz", "/orders/recent", "portal"])
 
         var answer = Configuration.Answer()
         answer.headers = [.init(name: "content-type", value: "application/json"), .init(name: "cache-control", value: "no-store")]

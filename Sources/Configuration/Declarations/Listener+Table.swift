@@ -30,8 +30,17 @@ extension Configuration.Listener {
                 Field(
                     "forwarded", \.forwarded, Configuration.Forwarded.table.kind(Configuration.Forwarded()),
                     "Which fields tell upstreams about the client."),
+                Field(
+                    "filters", \.filters, Configuration.Filter.listKind,
+                    "What is done with all requests that come here, together with the filters of their routes."),
                 .group("limits", limits, "Limits of this listener alone."),
-            ])
+            ],
+            check: { listener, node, reader in
+                Configuration.Filter.check(listener.filters, parameters: [], at: node.position(of: [.key("filters")]), &reader)
+                if listener.filters.contains(where: { $0.kind == "canary" }) {
+                    reader.complain(at: node.position(of: [.key("filters")]), "canary is a filter of routes, not of listeners")
+                }
+            })
     }
 }
 

@@ -100,8 +100,9 @@ extension Kind where Value == [Configuration.HeaderField] {
 
 extension Kind {
     /// A mapping of names, which the user chooses, to single values.
-    fileprivate static func byName<Element>(
-        _ name: Kind<String>, value: Kind<String>, make: @escaping (_ name: String, _ value: String, _ isPlain: Bool) -> Element
+    static func byName<Element, Content>(
+        _ name: Kind<String>, value: Kind<Content>,
+        make: @escaping (_ name: String, _ value: Content, _ isPlain: Bool) -> Element
     ) -> Kind where Value == [Element] {
         var pattern = ".+"
         if case .scalar(_, let given?, _, _, _) = name.shape { pattern = given }
@@ -123,8 +124,9 @@ extension Kind {
                     }
                     lines[readName] = entry.keyPosition.line
                     return reader.at(.key(entry.key)) { reader in
-                        guard let readValue = value.read(entry.value, &reader), case .scalar(_, let isPlain) = entry.value.content
-                        else { return nil }
+                        guard let readValue = value.read(entry.value, &reader) else { return nil }
+                        var isPlain = false
+                        if case .scalar(_, let plain) = entry.value.content { isPlain = plain }
                         return make(readName, readValue, isPlain)
                     }
                 }

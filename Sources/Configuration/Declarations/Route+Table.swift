@@ -20,6 +20,7 @@ extension Configuration.Route {
         var idempotent = false
         var priority = Priority.critical
         var allowEncodedSlash = false
+        var filters: [Configuration.Filter] = []
 
         var action: Action? {
             if let upstream { return .upstream(upstream) }
@@ -45,6 +46,7 @@ extension Configuration.Route {
                 route.idempotent = draft.idempotent
                 route.priority = draft.priority
                 route.allowEncodedSlash = draft.allowEncodedSlash
+                route.filters = draft.filters
                 return route
             }, text: { _ in nil })
     }
@@ -106,13 +108,11 @@ extension Configuration.Route {
             Field(
                 "allow_encoded_slash", \.allowEncodedSlash, .boolean,
                 "Whether `%2F` in a path is passed on as it is; else such a request is refused."),
-            .refused("filters", Configuration.Route.filtersReason),
+            Field(
+                "filters", \.filters, Configuration.Filter.listKind,
+                "What is done with the requests on their way and with their answers: checks, limits, changes."),
         ]
     }
-
-    /// Filters come with a later version; a gateway that read over them would let through what they should stop.
-    static let filtersReason =
-        "filters (api_key, jwt, rate_limit, cache, compress, …) are not available in this version; without them this route would let everything pass, so it is refused"
 
     private static func checkSplit(_ parts: [Configuration.WeightedUpstream], _ node: YAML, _ reader: inout Reader) {
         if !parts.isEmpty, parts.allSatisfy({ $0.weight == 0 }) {
@@ -125,6 +125,11 @@ extension Configuration.Route {
         reader.claim("match", route.match, at: node.position(of: [.key("match")]))
         let parameters = route.match.path?.parameterNames ?? []
         let isProxied = route.upstream != nil || route.split != nil
+        Configuration.Filter.check(
+            route.filters, parameters: parameters, at: node.position(of: [.key("filters")]), &reader)
+        if route.upstream == nil, route.filters.contains(where: { $0.kind == "canary" }) {
+            reader.complain(at: node.position(of: [.key("filters")]), "canary is for routes with one upstream (to)")
+        }
         for (key, isSet) in [
             ("strip_prefix", route.stripPrefix != nil), ("rewrite", route.rewrite != nil), ("fallback", route.fallback != nil),
         ]
@@ -206,7 +211,7 @@ extension Configuration.Redirect {
 }
 
 extension Configuration.Answer {
-    fileprivate static var table: Table<Self> {
+    static var table: Table<Self> {
         Table(
             name: "Answer", documentation: "An answer that the gateway gives by itself.",
             fields: [

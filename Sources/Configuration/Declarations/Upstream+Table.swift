@@ -83,11 +83,19 @@ extension Configuration.Upstream {
                     "tcp_user_timeout", \.tcpUserTimeout, Kind.duration(.seconds(1) ... .seconds(600)).orOff(),
                     "How long sent bytes may stay unacknowledged before the connection is given up."),
                 Field(
+                    "filters", \.filters, Configuration.Filter.listKind,
+                    "What is done with all requests that go there, after the filters of listener and route."),
+                Field(
                     "host", \.host, .choice,
                     "What it sees in `Host`: what the client sent, or its own name (`tls.server_name`, else the name in `dns` with the port, else the endpoint's address and port, `localhost` for a Unix socket). The client's stands in `X-Forwarded-Host` either way."
                 ),
             ], exactlyOne: ["endpoints", "dns"],
             check: { upstream, node, reader in
+                Configuration.Filter.check(upstream.filters, parameters: [], at: node.position(of: [.key("filters")]), &reader)
+                for filter in upstream.filters where ["canary", "cors"].contains(filter.kind) {
+                    reader.complain(
+                        at: node.position(of: [.key("filters")]), "\(filter.kind) is a filter of routes, not of upstreams")
+                }
                 if upstream.balance != .hash, node.has([.key("hash_key")]) {
                     reader.complain(at: node.position(of: [.key("hash_key")]), "hash_key needs balance: hash")
                 }

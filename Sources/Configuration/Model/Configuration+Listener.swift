@@ -12,6 +12,8 @@ extension Configuration {
         public var tls: ListenerTLS?
         public var http2 = HTTP2()
         public var forwarded = Forwarded()
+        /// What is done with all requests that come here. Default: nothing.
+        public var filters: [Filter] = []
         /// Connections of this listener alone, 1 to 10,000,000. Default: only `limits.connections` holds.
         public var connections: Int?
 

@@ -34,6 +34,8 @@ extension Configuration {
         public var priority = Priority.critical
         /// Whether `%2F` in a path is left as it is; else such a request is refused (cases, A15). Default false.
         public var allowEncodedSlash = false
+        /// What is done with requests and answers on their way. Default: nothing.
+        public var filters: [Filter] = []
 
         public init(match: Match, action: Action) {
             self.match = match

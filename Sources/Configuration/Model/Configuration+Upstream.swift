@@ -44,6 +44,8 @@ extension Configuration {
         /// When an endpoint is set aside for what its answers show; `nil` is `off`. Default on.
         public var outlierDetection: OutlierSettings? = OutlierSettings()
         public var pool = Pool()
+        /// What is done with all requests that go there. Default: nothing.
+        public var filters: [Filter] = []
         /// TCP keep-alive; `nil` is `off`. Default on: an idle connection whose peer vanished is found before it is used.
         public var keepAlive: KeepAlive? = KeepAlive()
         /// How long sent octets may stay unacknowledged (`TCP_USER_TIMEOUT`), 1 s to 10 min; `nil` is `off`, the kernel's 15 min or so. Default 20 s.

@@ -53,6 +53,7 @@ extension Reason {
         case .resetBeforeHeaders, .resetAfterHeaders, .connectionStale: "The service closed the connection"
         case .protocolError: "The service gave a malformed answer"
         case .bodyTruncated: "The service's answer ended early"
+        case .responseTooLarge: "The service's answer is too large"
         case .http2RefusedStream, .http2GoAwayUnprocessed, .http2EnhanceYourCalm: "The service refused the request"
         case .statusFailure, .grpcFailure: "The service failed"
         case .statusBackpressure: "The service asks for less traffic"

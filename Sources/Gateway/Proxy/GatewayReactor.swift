@@ -32,12 +32,17 @@ package final class GatewayReactor {
     /// Closed to new connections, with some still open.
     private var closing: [ServerListener] = []
     private var spare: [ProxyExchange] = []
+    /// Of requests of the gateway's own.
+    private var spareGuarded: [GuardedExchange] = []
+    /// Requests of the gateway's own that are under way.
+    var subrequests: Set<Subrequest> = []
     private var requests: UInt64 = 0
     private var date = DateCache()
     private var admin: ServerListener?
     private var drainWatch: DrainWatch?
     private var ticketRotation: TicketRotation?
     private var guardWatch: GuardWatch?
+    private var filterWatch: FilterWatch?
     /// On the first reactor of a server.
     package private(set) var overrides: BreakerOverrides?
     private var names: (monitor: NameMonitor, report: NameReport)?
@@ -93,6 +98,13 @@ package final class GatewayReactor {
     func recycle(_ exchange: ProxyExchange) {
         exchangesUnderWay -= 1
         if spare.count < 1_024 { spare.append(exchange) }
+    }
+
+    func takeGuarded() -> GuardedExchange { spareGuarded.popLast() ?? GuardedExchange(reactor: reactor, replay: replay) }
+
+    func giveBack(_ guarded: GuardedExchange) {
+        guarded.client = nil
+        if spareGuarded.count < 256 { spareGuarded.append(guarded) }
     }
 
     /// The pools of an upstream of the snapshot in force, or of an older one by which an exchange still goes.
@@ -210,6 +222,9 @@ package final class GatewayReactor {
         guardWatch = GuardWatch(home: self, log: log)
         overrides = BreakerOverrides(reactor: reactor, log: log)
     }
+
+    /// Only one reactor looks after what filters read from outside.
+    package func lookAfterFilters() { filterWatch = FilterWatch(home: self) }
 
     /// Only one reactor checks endpoints: all read its verdicts. What it finds goes to `log` and `registry`.
     func checkEndpoints(_ log: OperationalLog, _ registry: MetricsRegistry) {

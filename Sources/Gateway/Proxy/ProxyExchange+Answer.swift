@@ -9,18 +9,26 @@ import Transport
 /// Answers that the gateway gives by itself.
 extension ProxyExchange {
     /// Refuses with a problem answer that names the reason. Whatever of the request's body still comes is dropped.
-    func refuse(_ reason: Reason, detail: StaticString?, retryAfterNanoseconds: Int64? = nil, allowed: MethodSet? = nil) {
+    func refuse(
+        _ reason: Reason, detail: String?, retryAfterNanoseconds: Int64? = nil, allowed: MethodSet? = nil,
+        fields: [(name: StaticString, value: [UInt8])] = []
+    ) {
         guard let exchange, let snapshot else { return }
         facts.reason = reason
         var seconds = retryAfterNanoseconds.map { Int(clamping: ($0 &+ 999_999_999) / 1_000_000_000) }
         if seconds == nil, reason.isJitteredRetry {
             seconds = 1 + home.reactor.draw.below(2, request: facts.key, .retryAfterJitter)
         }
-        let problem = Problem(reason, detail: detail.map { "\($0)" } ?? "", retryAfterSeconds: seconds)
+        let problem = Problem(reason, detail: detail ?? "", retryAfterSeconds: seconds)
         let answer = home.localAnswer
         problem.write(into: answer, body: &home.localBody, for: exchange.head, id: facts.id)
         if isUpstream { markExhausted(answer) }
         if let allowed { snapshot.table.writeAllow(allowed, into: &answer.fields) }
+        for field in fields {
+            let name = answer.fields.store(field.name)
+            let value = answer.fields.store(field.value.span)
+            answer.fields.append(name: name, value: value, known: .other)
+        }
         respond(answer, exchange, snapshot)
     }
 
@@ -47,6 +55,11 @@ extension ProxyExchange {
     }
 
     private func respond(_ answer: ResponseHead, _ exchange: ServerExchange, _ snapshot: GatewaySnapshot) {
+        if pass != nil {
+            localBody = home.localBody.withReadable { span in ArraySlice(span.indices.map { span[$0] }) }
+            respondLocally(answer, exchange, snapshot)
+            return
+        }
         finishHead(answer, exchange, snapshot)
         let hasBody = !home.localBody.isEmpty && exchange.head.method != .head
         facts.status = answer.status

@@ -50,12 +50,11 @@ extension ProxyExchange {
     }
 
     /// Makes the upstream's head the client's.
-    func prepareResponse(_ head: ResponseHead, _ exchange: ServerExchange, _ snapshot: GatewaySnapshot) {
+    func prepareResponse(_ head: ResponseHead, _ snapshot: GatewaySnapshot) {
         let version = head.version
         head.stripConnectionFields()
         snapshot.via.append(to: &head.fields, received: version)
         markExhausted(head)
-        finishHead(head, exchange, snapshot)
     }
 
     /// Tells a trusted caller that this hop has tried again and got no further, or that its budget for that is spent: else each hop would add

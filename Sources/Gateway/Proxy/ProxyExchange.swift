@@ -30,7 +30,24 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     var route: RoutePlan?
     var facts = RequestFacts()
 
+    // Where its route has filters.
+    var pass: FilterPass?
+    /// Bytes of the body that came while filters decide, and what they made of them.
+    var heldBody = ByteBuffer()
+    /// A filter waits for the whole body, of at most so many bytes.
+    var collectLimit: Int?
+    /// A filter waits for the whole answer.
+    var heldAnswer: HeldAnswer?
+    /// The client got another answer; what still comes from the upstream is dropped.
+    var isDiscarding = false
+    private var discarded = 0
+    var isUpstreamChainAppended = false
+
+    /// What is left to be written of an answer of the gateway's own.
+    var localBody: ArraySlice<UInt8> = []
     private(set) var isUpstream = false
+    /// Request bytes that the client has no credit for yet.
+    private(set) var creditOwed = 0
     /// Response bytes that the client's side holds and the upstream has no credit for yet.
     private var heldCredit = 0
     private var pace = BodyPace()
@@ -51,12 +68,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         self.exchange = exchange
         self.listener = listener
         self.snapshot = snapshot
-        exchange.handler = self
-        heldCredit = 0
-        isUpstream = false
-        route = nil
-        facts = RequestFacts(exchange, home: home)
-        pace = BodyPace()
+        begin(exchange)
         if exchange.head.framing != .none {
             pace.bodyBegins()
             // One that waits to be told to go on is not slow.
@@ -72,19 +84,27 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         self.exchange = exchange
         self.listener = listener
         self.snapshot = snapshot
+        begin(exchange)
+        refuse(reason, detail: "\(detail)")
+    }
+
+    private func begin(_ exchange: ServerExchange) {
         exchange.handler = self
         heldCredit = 0
+        creditOwed = 0
         isUpstream = false
-        pace = BodyPace()
+        isUpstreamChainAppended = false
+        isDiscarding = false
+        discarded = 0
         route = nil
         facts = RequestFacts(exchange, home: home)
-        refuse(reason, detail: detail)
+        pace = BodyPace()
     }
 
     private func admit(_ exchange: ServerExchange, _ listener: ListenerPlan, _ snapshot: GatewaySnapshot) {
         let head = exchange.head
         if let refusal = identify(exchange, listener, snapshot) {
-            refuse(refusal.reason, detail: refusal.detail)
+            refuse(refusal.reason, detail: "\(refusal.detail)")
             return
         }
         if case .length(let n) = head.framing, n > snapshot.bodyLimit {
@@ -102,24 +122,58 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         switch snapshot.table.match(head, hasEncodedSlash: hasEncodedSlash) {
         case .route(let match): take(match, exchange, listener, snapshot)
         case .encodedSlashRefused: refuse(.requestTarget, detail: "the path has an encoded slash, which this route does not allow")
-        case .methodNotAllowed(let allowed): refuse(.requestMethod, detail: "no route for this method", allowed: allowed)
-        case .none: refuse(.routeNone, detail: "no route matches")
+        case .methodNotAllowed(let allowed):
+            if let match = preflighted(head, hasEncodedSlash, snapshot) {
+                take(match, exchange, listener, snapshot)
+            } else {
+                refuse(.requestMethod, detail: "no route for this method", allowed: allowed)
+            }
+        case .none:
+            if let chain = listener.unroutedChain {
+                beginFilters(chain, nil, exchange, snapshot)
+            } else {
+                refuse(.routeNone, detail: "no route matches")
+            }
         }
+    }
+
+    /// The route of the request that a CORS preflight asks about, if that route answers preflights.
+    private func preflighted(_ head: RequestHead, _ hasEncodedSlash: Bool, _ snapshot: GatewaySnapshot) -> RouteTable.Match? {
+        guard snapshot.answersPreflights, let method = CORSFilter.method(askedForBy: head) else { return nil }
+        let (own, text) = (head.method, head.methodText)
+        head.method = method
+        defer { (head.method, head.methodText) = (own, text) }
+        guard case .route(let match) = snapshot.table.match(head, hasEncodedSlash: hasEncodedSlash),
+            snapshot.routes[match.route].answersPreflights
+        else { return nil }
+        return match
     }
 
     private func take(_ match: RouteTable.Match, _ exchange: ServerExchange, _ listener: ListenerPlan, _ snapshot: GatewaySnapshot)
     {
         let route = snapshot.routes[match.route]
         self.route = route
+        if let chain = listener.chains.isEmpty ? route.chain : listener.chains[match.route] {
+            beginFilters(chain, match, exchange, snapshot)
+        } else {
+            act(match, route: route, exchange, listener, snapshot)
+        }
+    }
+
+    /// Does what the route says, once its filters let the request pass.
+    func act(
+        _ match: RouteTable.Match, route: RoutePlan, _ exchange: ServerExchange, _ listener: ListenerPlan,
+        _ snapshot: GatewaySnapshot
+    ) {
         switch route.action {
         case .answer(let answer):
             respond(with: answer, exchange, snapshot)
         case .redirect(let redirect):
             respond(with: redirect, match: match, exchange, snapshot)
         case .upstream(let index):
-            forward(exchange, to: index, match: match, route: route, listener, snapshot)
+            forward(exchange, to: pass?.target ?? index, match: match, route: route, listener, snapshot)
         case .split(let weights, let upstreams):
-            let index = upstreams[weights.choose(home.reactor.draw, request: facts.key)]
+            let index = pass?.target ?? upstreams[weights.choose(home.reactor.draw, request: facts.key)]
             forward(exchange, to: index, match: match, route: route, listener, snapshot)
         }
     }
@@ -142,12 +196,14 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
             limits: route.limits[index] ?? pools.cluster.limits, terms: terms,
             clientAddress: facts.identity.map { $0.address.bits },
             detail: home.explainDetail(facts.key, asked: facts.wantsExplanation, snapshot), over: pools)
+        if pass != nil, self.exchange === exchange, guarded.isRunning { forwardHeldBody(exchange) }
     }
 
     func requestBody(_ bytes: Span<UInt8>) {
         guard let exchange, let snapshot else { return }
         pace.received(bytes.count, now: home.reactor.now)
-        if exchange.bodyBytesReceived > snapshot.bodyLimit {
+        creditOwed += bytes.count
+        if exchange.bodyBytesReceived > pass?.bodyLimit ?? snapshot.bodyLimit {
             bodyTooLarge()
             return
         }
@@ -155,6 +211,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
             clientIsSlow()
             return
         }
+        if let pass, !takeBody(bytes, pass) { return }
         if isUpstream && guarded.isRunning {
             guarded.write(bytes)
         } else {
@@ -175,6 +232,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     func requestEnded() {
         pace.bodyEnded()
         bodyTimer.cancel()
+        if let pass, !bodyEnded(pass) { return }
         guard let exchange, isUpstream, guarded.isRunning else { return }
         exchange.withTrailers { guarded.finishRequest(trailers: $0) }
     }
@@ -193,6 +251,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
 
     func responseDrained() {
         clientTimer.cancel()
+        if !localBody.isEmpty { sendLocalBody() }
         guard heldCredit > 0 else { return }
         let n = heldCredit
         heldCredit = 0
@@ -219,26 +278,45 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         facts.status = head.status
         facts.answeredAt = home.reactor.now
         facts.retryReason = guarded.retryReason
-        prepareResponse(head, exchange, snapshot)
+        prepareResponse(head, snapshot)
+        if let pass {
+            answerBegins(head, hasBody: !endStream, pass)
+            return
+        }
+        finishHead(head, exchange, snapshot)
         exchange.respond(head, endStream: endStream)
     }
 
     func upstreamBody(_ bytes: Span<UInt8>) {
+        if isDiscarding {
+            discard(bytes.count)
+            return
+        }
+        if let pass, !takeAnswerBody(bytes, pass) { return }
+        exchange?.write(bytes)
+        creditUpstream(bytes.count)
+    }
+
+    /// The upstream waits until the client has taken enough; its silence is then not its own (semantics, D4).
+    func creditUpstream(_ n: Int) {
         guard let exchange else { return }
-        exchange.write(bytes)
         if exchange.isCongested {
-            // The upstream waits until the client has taken enough; its silence is then not its own (semantics, D4).
             if heldCredit == 0 {
                 guarded.clientStalled(true)
                 armClientTimer()
             }
-            heldCredit += bytes.count
+            heldCredit += n
         } else {
-            guarded.responseConsumed(bytes.count)
+            guarded.responseConsumed(n)
         }
     }
 
     func upstreamEnded(trailers: borrowing FieldSection) {
+        if isDiscarding {
+            discardingEnded()
+            return
+        }
+        if let pass, !answerEnded(pass, trailers: trailers) { return }
         guard let exchange else { return }
         // Counted first: the end of an HTTP/1 exchange takes its head away.
         conclude(exchange, status: facts.status)
@@ -261,8 +339,19 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     }
 
     func upstreamFailed(_ failure: GuardedFailure) {
+        if isDiscarding {
+            discardingEnded()
+            return
+        }
         guard let exchange, let snapshot else { return }
         facts.retryReason = failure.retryReason
+        if !exchange.hasResponded, let pass, let answer = pass.answer(inPlaceOf: failure) {
+            facts.degradedBy = failure.reason
+            facts.reason = failure.reason
+            route?.metrics.degraded.add(shard: home.shard)
+            respond(with: answer)
+            return
+        }
         if !exchange.hasResponded, let route, let fallback = route.fallback, facts.degradedBy == nil,
             fallback.reasons.contains(failure.reason), case .answer(let answer) = fallback.action
         {
@@ -302,12 +391,41 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     private func release() {
         bodyTimer.cancel()
         clientTimer.cancel()
+        if let pass {
+            pass.end()
+            self.pass = nil
+            heldAnswer = nil
+            collectLimit = nil
+            heldBody.removeAll()
+            heldBody.releaseStorage()
+        }
+        localBody = []
         exchange?.handler = nil
         exchange = nil
         listener = nil
         snapshot = nil
         route = nil
+        if isDiscarding && guarded.isRunning { return }
+        isDiscarding = false
         home.recycle(self)
+    }
+
+    // MARK: An answer that nobody waits for
+
+    private func discard(_ n: Int) {
+        discarded += n
+        if discarded <= 1_048_576 {
+            guarded.responseConsumed(n)
+        } else {
+            guarded.cancel(.clientCancelled)
+            discardingEnded()
+        }
+    }
+
+    private func discardingEnded() {
+        isDiscarding = false
+        // The client's side may still be under way.
+        if exchange == nil { home.recycle(self) }
     }
 }
 
@@ -315,7 +433,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
 
 extension ProxyExchange: TimerOwner {
     /// The client has leave to send: from now on its silence is its own (semantics, section 4: `client.slow`).
-    private func waitForBody() {
+    func waitForBody() {
         guard let snapshot else { return }
         let now = home.reactor.now
         if pace.waits(from: now) {
@@ -323,7 +441,10 @@ extension ProxyExchange: TimerOwner {
         }
     }
 
-    private func giveCredit(_ n: Int) {
+    /// What a filter made longer was never the client's: credit is for what came.
+    func giveCredit(_ n: Int) {
+        let n = min(n, creditOwed)
+        creditOwed -= n
         pace.credited(n)
         exchange?.consumed(n)
         waitForBody()

@@ -23,6 +23,7 @@ public final class GatewayServer {
     /// The configuration in force.
     public private(set) var configuration: Configuration
 
+    private let customFilters: CustomFilters
     private let group: ReactorGroup
     private let draw: Draw
     private let connections = ConnectionCount()
@@ -33,7 +34,10 @@ public final class GatewayServer {
     private let accessDestination: Configuration.AccessLog.Destination?
 
     /// Compiles the configuration; nothing is opened yet. Throws one error with all that is wrong with it.
-    public init(configuration: Configuration, log: GatewayLog) throws {
+    ///
+    /// - Parameter filters: what `custom` filters of the configuration are made of, by name.
+    public init(configuration: Configuration, log: GatewayLog, filters: CustomFilters = CustomFilters()) throws {
+        customFilters = filters
         self.configuration = configuration
         self.log = log.operational
         let threads = configuration.threads ?? Processors.available
@@ -43,7 +47,8 @@ public final class GatewayServer {
         accessDestination = configuration.accessLog?.destination
         accessSink = try configuration.accessLog.map { try LogSink(LogSink.Target($0.destination)) }
         var compiler = SnapshotCompiler(
-            configuration, registry: registry, ticketKeys: ticketKeys, now: .origin, wallTime: nil, draw: draw, previous: nil)
+            configuration, registry: registry, ticketKeys: ticketKeys, now: .origin, wallTime: nil, draw: draw, previous: nil,
+            customFilters: filters)
         snapshot = try compiler.compile()
         explanations = ExplainStore(capacity: snapshot.explain?.keep ?? 0)
         replay = ReplayMemory(limit: snapshot.replayLimit)
@@ -65,10 +70,10 @@ public final class GatewayServer {
 
     /// Throws what is wrong with a configuration that reads well: certificates and keys that do not match, routes that say
     /// nothing. Returns what is allowed and will not hold, such as a certificate that expires. Opens nothing.
-    public static func validate(_ configuration: Configuration) throws -> [String] {
+    public static func validate(_ configuration: Configuration, filters: CustomFilters = CustomFilters()) throws -> [String] {
         var compiler = SnapshotCompiler(
             configuration, registry: MetricsRegistry(shards: 1), ticketKeys: nil, now: .origin, wallTime: nil, draw: Draw(seed: 0),
-            previous: nil)
+            previous: nil, customFilters: filters)
         return try compiler.compile().warnings(at: WallClock.nanoseconds / 1_000_000_000)
     }
 
@@ -110,6 +115,7 @@ public final class GatewayServer {
             }
             gateway.rotateTickets(keys)
             gateway.lookAfterBreakers(log)
+            gateway.lookAfterFilters()
             gateway.checkEndpoints(log, registry)
         }
     }
@@ -137,7 +143,7 @@ public final class GatewayServer {
         var compiler = SnapshotCompiler(
             next, registry: registry, ticketKeys: ticketKeys, now: run(on: gateways[0]) { $0.reactor.now }, wallTime: nil,
             draw: draw,
-            previous: snapshot)
+            previous: snapshot, customFilters: customFilters)
         let fresh = try compiler.compile()
         let old = snapshot
         try checkFree(fresh.listeners.map(\.address).filter { address in !old.listeners.contains { $0.address == address } })

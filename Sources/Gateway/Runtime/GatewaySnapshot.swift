@@ -17,8 +17,14 @@ package final class GatewaySnapshot: Sendable {
     let table: RouteTable
     let routes: [RoutePlan]
     package let upstreams: [UpstreamCluster]
+    /// By position of the upstream: what is done with every request that goes there, after the route's filters.
+    let upstreamChains: [FilterChain?]
+    /// Whether some route answers CORS preflights.
+    let answersPreflights: Bool
     let via: ViaField
     let requestID: RequestIDPlan
+    /// By scope, kind and number: what the next configuration's filters take over from.
+    package let filters: [String: any Filter]
     let emptySegments: RequestPath.EmptySegments
     let bodyLimit: UInt64
     let bodyLimits: BodyLimits
@@ -37,8 +43,9 @@ package final class GatewaySnapshot: Sendable {
     package let adminToken: [UInt8]?
 
     init(
-        listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster], via: ViaField,
-        requestID: RequestIDPlan, emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyLimits: BodyLimits,
+        listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster],
+        upstreamChains: [FilterChain?], via: ViaField, requestID: RequestIDPlan, filters: [String: any Filter],
+        emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyLimits: BodyLimits,
         writeTimeout: Duration, connectionLimit: Int, handshakeLimit: Int, replayLimit: Int, metrics: RequestMetrics,
         accessLog: AccessLogPlan?, explain: ExplainPlan?, adminToken: [UInt8]?
     ) {
@@ -46,8 +53,11 @@ package final class GatewaySnapshot: Sendable {
         self.table = table
         self.routes = routes
         self.upstreams = upstreams
+        self.upstreamChains = upstreamChains
+        answersPreflights = routes.contains { $0.answersPreflights }
         self.via = via
         self.requestID = requestID
+        self.filters = filters
         self.emptySegments = emptySegments
         self.bodyLimit = bodyLimit
         self.bodyLimits = bodyLimits
@@ -93,6 +103,10 @@ final class ListenerPlan: Sendable {
     let connection: Connection.Settings
     let forwarding: ForwardingPolicy
     let connectionLimit: Int
+    /// By position of the route: its filters and this listener's together; empty where the listener has none.
+    let chains: [FilterChain?]
+    /// This listener's filters, for requests that no route takes.
+    let unroutedChain: FilterChain?
     let metrics: ListenerMetrics
     private let taken = GuardLock<SocketAddress?>(nil)
 
@@ -108,8 +122,11 @@ final class ListenerPlan: Sendable {
 
     init(
         name: String, address: SocketAddress, tls: ServerTLSContext?, settings: ServerSettings, connection: Connection.Settings,
-        forwarding: ForwardingPolicy, connectionLimit: Int, metrics: ListenerMetrics
+        forwarding: ForwardingPolicy, connectionLimit: Int, chains: [FilterChain?], unroutedChain: FilterChain?,
+        metrics: ListenerMetrics
     ) {
+        self.chains = chains
+        self.unroutedChain = unroutedChain
         self.name = name
         self.address = address
         self.tls = tls
@@ -122,7 +139,7 @@ final class ListenerPlan: Sendable {
 }
 
 /// One route's action, ready to be taken.
-final class RoutePlan: Sendable {
+package final class RoutePlan: Sendable {
     enum Action: Sendable {
         /// Position among the snapshot's upstreams.
         case upstream(Int)
@@ -131,20 +148,28 @@ final class RoutePlan: Sendable {
         case answer(FixedAnswer)
     }
 
-    let name: String
+    package let name: String
     let action: Action
     let rewrite: PathRewrite
     let isIdempotent: Bool
     let fallback: FallbackPlan?
     /// By position of the upstream; the route's overrides are applied.
     let limits: [Int: AttemptLimits]
+    /// `nil`: it has no filters, nor has an upstream that it leads to.
+    let chain: FilterChain?
+    /// Whether it has a filter for CORS, on some listener.
+    let answersPreflights: Bool
+    let parameterNames: [String]
     let metrics: RouteMetrics
 
     init(
         name: String, action: Action, rewrite: PathRewrite, isIdempotent: Bool, fallback: FallbackPlan?,
-        limits: [Int: AttemptLimits],
+        limits: [Int: AttemptLimits], chain: FilterChain?, answersPreflights: Bool, parameterNames: [String],
         metrics: RouteMetrics
     ) {
+        self.chain = chain
+        self.answersPreflights = answersPreflights
+        self.parameterNames = parameterNames
         self.name = name
         self.action = action
         self.rewrite = rewrite

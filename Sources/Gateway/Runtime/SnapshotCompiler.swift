@@ -34,11 +34,15 @@ struct SnapshotCompiler {
     let previous: GatewaySnapshot?
 
     private var complaints: [String] = []
+    private var filters: FilterCompiler
 
     init(
         _ configuration: Configuration, registry: MetricsRegistry, ticketKeys: TicketKeys?, now: Instant, wallTime: Int64?,
-        draw: Draw, previous: GatewaySnapshot?
+        draw: Draw, previous: GatewaySnapshot?, customFilters: CustomFilters = CustomFilters()
     ) {
+        filters = FilterCompiler(
+            upstreams: configuration.upstreams.map(\.name), registry: registry, draw: draw, previous: previous?.filters ?? [:],
+            custom: customFilters)
         self.configuration = configuration
         self.registry = registry
         self.ticketKeys = ticketKeys
@@ -49,11 +53,22 @@ struct SnapshotCompiler {
     }
 
     mutating func compile() throws(GatewayError) -> GatewaySnapshot {
-        let listeners = configuration.listeners.compactMap { listener($0) }
         let upstreams = configuration.upstreams.compactMap { upstream($0) }
+        let upstreamChains = configuration.upstreams.map { upstream in
+            filters.compile(upstream.filters, FilterScope(.upstream, upstream.name))
+        }.map { FilterChain($0) }
         var routes: [RoutePlan] = []
         var rules: [RouteTable.Rule] = []
-        for route in configuration.routes { compile(route, upstreams: upstreams, into: &routes, rules: &rules) }
+        var ranked: [[RankedFilter]] = []
+        for route in configuration.routes {
+            let own = filters.compile(
+                route.filters, FilterScope(.route, route.label), parameters: route.match.path?.parameterNames ?? [])
+            let before = routes.count
+            compile(route, own, upstreams: upstreams, upstreamChains, into: &routes, rules: &rules)
+            ranked += repeatElement(own, count: routes.count - before)
+        }
+        let listeners = configuration.listeners.compactMap { listener($0, routes, ranked) }
+        complaints += filters.complaints
         var table: RouteTable?
         do throws(RouteComplaints) { table = try RouteTable(rules) } catch {
             for complaint in error.complaints {
@@ -70,8 +85,9 @@ struct SnapshotCompiler {
 
         let limits = configuration.limits
         return GatewaySnapshot(
-            listeners: listeners, table: table, routes: routes, upstreams: upstreams, via: via, requestID: requestID,
-            emptySegments: .merge, bodyLimit: limits.bodyBytes.map { UInt64($0) } ?? .max,
+            listeners: listeners, table: table, routes: routes, upstreams: upstreams, upstreamChains: upstreamChains, via: via,
+            requestID: requestID, filters: filters.compiled, emptySegments: .merge,
+            bodyLimit: limits.bodyBytes.map { UInt64($0) } ?? .max,
             bodyLimits: BodyLimits(
                 idleNanoseconds: limits.bodyIdleTimeout.wholeNanoseconds,
                 bytesPerSecond: Double(limits.bodyMinimumBytesPerSecond)),
@@ -115,7 +131,9 @@ struct SnapshotCompiler {
 
     // MARK: Listeners
 
-    private mutating func listener(_ listener: Configuration.Listener) -> ListenerPlan? {
+    private mutating func listener(
+        _ listener: Configuration.Listener, _ routes: [RoutePlan], _ ranked: [[RankedFilter]]
+    ) -> ListenerPlan? {
         guard let address = SocketAddress(listener.address) else {
             complaints.append("listener \(listener.name): \(listener.address) is not an address of this system")
             return nil
@@ -129,10 +147,13 @@ struct SnapshotCompiler {
         var connection = Connection.Settings()
         connection.handshakeTimeout = listener.tls?.handshakeTimeout ?? .seconds(5)
         connection.writeTimeout = limits.writeTimeout
+        let own = filters.compile(listener.filters, FilterScope(.listener, listener.name))
+        // Where the route leads to an upstream with filters, there is a chain to add them to.
+        let chains = own.isEmpty ? [] : zip(routes, ranked).map { FilterChain(own + $1) ?? $0.chain }
         return ListenerPlan(
             name: listener.name, address: address, tls: tls, settings: serverSettings(listener), connection: connection,
             forwarding: forwarding(listener.forwarded), connectionLimit: listener.connections ?? .max,
-            metrics: ListenerMetrics(registry: registry, listener: listener.name))
+            chains: chains, unroutedChain: FilterChain(own), metrics: ListenerMetrics(registry: registry, listener: listener.name))
     }
 
     private func serverSettings(_ listener: Configuration.Listener) -> ServerSettings {
@@ -346,7 +367,8 @@ struct SnapshotCompiler {
 
     /// One plan and as many rules as the route has hosts.
     private mutating func compile(
-        _ route: Configuration.Route, upstreams: [UpstreamCluster], into plans: inout [RoutePlan], rules: inout [RouteTable.Rule]
+        _ route: Configuration.Route, _ own: [RankedFilter], upstreams: [UpstreamCluster], _ upstreamChains: [FilterChain?],
+        into plans: inout [RoutePlan], rules: inout [RouteTable.Rule]
     ) {
         let path = route.match.path?.description ?? "/*"
         let hosts: [String?] =
@@ -369,7 +391,9 @@ struct SnapshotCompiler {
                 } else { .keep }
             let action = try action(route.action, pattern: pattern)
             var limits: [Int: AttemptLimits] = [:]
-            for index in action.upstreams where upstreams.indices.contains(index) {
+            var targets = action.upstreams
+            for target in route.filters.flatMap(\.targets) { targets.append(try index(of: target)) }
+            for index in targets where upstreams.indices.contains(index) {
                 let settings = upstreams[index].settings
                 limits[index] = AttemptLimits(
                     route.timeouts.applied(to: settings.timeouts), queueTimeout: settings.bulkhead.queueTimeout,
@@ -384,9 +408,12 @@ struct SnapshotCompiler {
                     route.timeouts.applied(to: settings.timeouts), queueTimeout: settings.bulkhead.queueTimeout,
                     priority: route.priority)
             }
+            let leadsToFilters = targets.contains { upstreamChains.indices.contains($0) && upstreamChains[$0] != nil }
             let plan = RoutePlan(
                 name: name, action: action, rewrite: rewrite, isIdempotent: route.idempotent, fallback: fallback, limits: limits,
-                metrics: RouteMetrics(registry: registry, route: name))
+                chain: FilterChain(own) ?? (leadsToFilters ? .empty : nil),
+                answersPreflights: (route.filters + configuration.listeners.flatMap(\.filters)).contains { $0.kind == "cors" },
+                parameterNames: route.match.path?.parameterNames ?? [], metrics: RouteMetrics(registry: registry, route: name))
             for host in hosts {
                 plans.append(plan)
                 rules.append(

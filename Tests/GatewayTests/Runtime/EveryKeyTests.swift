@@ -259,7 +259,8 @@ import Upstream
         var keys: Set<String> = []
         func collect(_ node: Any) {
             if let object = node as? [String: Any] {
-                for (name, value) in object {
+                // Filters have tests of their own, kind by kind; their tables have the word in their names.
+                for (name, value) in object where !name.contains("filter") {
                     if name == "properties", let properties = value as? [String: Any] {
                         for (key, schema) in properties where (schema as? [String: Any])?["not"] == nil && schema as? Bool != false
                         {

@@ -1,0 +1,120 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+extension Configuration {
+    /// One entry of a `filters` list: something that is done with requests or answers on their way. The order of the list means nothing
+    /// but between entries of one kind; see docs/filters.md.
+    public enum Filter: Equatable, Sendable {
+        case maintenance(MaintenanceFilter)
+        case cors(CORSFilter)
+        case limits(LimitsFilter)
+        case canary(CanaryFilter)
+        case headers(HeadersFilter)
+        case custom(CustomFilter)
+        case mirror(MirrorFilter)
+
+        /// The key of the entry.
+        public var kind: String {
+            switch self {
+            case .maintenance: "maintenance"
+            case .cors: "cors"
+            case .limits: "limits"
+            case .canary: "canary"
+            case .headers: "headers"
+            case .custom: "custom"
+            case .mirror: "mirror"
+            }
+        }
+
+        /// The upstreams that it can send requests of a route to in place of the route's own.
+        public var targets: [String] {
+            if case .canary(let canary) = self { [canary.upstream] } else { [] }
+        }
+
+        /// The upstreams that it needs.
+        public var upstreamNames: [String] {
+            switch self {
+            case .canary(let canary): [canary.upstream]
+            case .mirror(let mirror): [mirror.upstream]
+            case .maintenance, .cors, .limits, .headers, .custom: []
+            }
+        }
+
+        /// Texts that are filled in for each request.
+        var templates: [ValueTemplate] {
+            switch self {
+            case .headers(let headers): headers.templates
+            case .maintenance, .cors, .limits, .canary, .custom, .mirror: []
+            }
+        }
+    }
+}
+
+extension Configuration.Filter {
+    /// An entry as the file has it: one key, that of its kind.
+    private struct Draft {
+        var filter: Configuration.Filter?
+        var maintenance: Configuration.MaintenanceFilter? { didSet { filter = maintenance.map { .maintenance($0) } } }
+        var cors: Configuration.CORSFilter? { didSet { filter = cors.map { .cors($0) } } }
+        var limits: Configuration.LimitsFilter? { didSet { filter = limits.map { .limits($0) } } }
+        var canary: Configuration.CanaryFilter? { didSet { filter = canary.map { .canary($0) } } }
+        var headers: Configuration.HeadersFilter? { didSet { filter = headers.map { .headers($0) } } }
+        var custom: Configuration.CustomFilter? { didSet { filter = custom.map { .custom($0) } } }
+        var mirror: Configuration.MirrorFilter? { didSet { filter = mirror.map { .mirror($0) } } }
+    }
+
+    static var kind: Kind<Self> {
+        let fields: [Field<Draft>] = [
+            Field(
+                "maintenance", \.maintenance, Configuration.MaintenanceFilter.kind.optional(none: nil),
+                "Answers 503 to everybody but chosen networks."),
+            Field(
+                "cors", \.cors, Configuration.CORSFilter.kind.optional(none: nil),
+                "Lets pages of other origins use the route (CORS); preflights are answered here."),
+            Field("limits", \.limits, Configuration.LimitsFilter.kind.optional(none: nil), "How large a request may be."),
+            Field(
+                "canary", \.canary, Configuration.CanaryFilter.kind.optional(none: nil),
+                "Sends a share of the requests, or chosen ones, to another upstream, and each client always to the same."),
+            Field("headers", \.headers, Configuration.HeadersFilter.kind.optional(none: nil), "Changes header fields."),
+            Field(
+                "custom", \.custom, Configuration.CustomFilter.kind.optional(none: nil),
+                "A filter of the program that embeds the gateway."),
+            Field(
+                "mirror", \.mirror, Configuration.MirrorFilter.kind.optional(none: nil),
+                "Sends a copy of a share of the requests to another upstream, whose answers nobody sees."),
+        ]
+        let table = Table<Draft>(
+            name: "Filter",
+            documentation:
+                "One thing that is done with requests or answers on their way. The order in which filters run is fixed: see docs/filters.md.",
+            fields: fields, exactlyOne: fields.map(\.key))
+        return Kind(
+            shape: table.shape(Draft()),
+            read: { node, reader in table.read(node, &reader, from: Draft())?.filter }, text: { _ in nil })
+    }
+
+    /// A list of filters; `limit` of a kind that makes sense only once.
+    static var listKind: Kind<[Self]> {
+        var kind = Self.kind.list().checked { filters, node, reader in
+            var seen: Set<String> = []
+            for filter in filters where !mayRepeat.contains(filter.kind) && !seen.insert(filter.kind).inserted {
+                reader.complain(at: node.position, "the filter \(filter.kind) stands twice in one list; it works once")
+            }
+        }
+        kind.text = { $0.isEmpty ? "[]" : nil }
+        return kind
+    }
+
+    /// Kinds of which a list may have several.
+    private static let mayRepeat: Set<String> = ["headers", "custom", "mirror", "rate_limit"]
+
+    /// Complains about `{param.…}` that the route's path does not have.
+    static func check(_ filters: [Self], parameters: [String], at position: Position, _ reader: inout Reader) {
+        for template in filters.flatMap(\.templates) {
+            for name in template.parameterNames where !parameters.contains(name) {
+                let known = parameters.isEmpty ? "the match has none" : "known are \(parameters.joined(separator: ", "))"
+                reader.complain(at: position, "{param.\(name)} is no parameter of the match; \(known)")
+            }
+        }
+    }
+}

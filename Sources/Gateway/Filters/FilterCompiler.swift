@@ -1,0 +1,85 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+import Configuration
+package import Core
+package import Telemetry
+
+/// Makes filters of their configuration. What one needs of a service that it calls is a position among the upstreams: calls go through that
+/// upstream's own guard.
+package struct FilterCompiler {
+    /// Names, by position.
+    package let upstreams: [String]
+    package let registry: MetricsRegistry
+    package let draw: Draw
+    /// Of the configuration before: counters, keys and stored answers go on.
+    private let previous: [String: any Filter]
+    let custom: CustomFilters
+    private(set) var compiled: [String: any Filter] = [:]
+    package private(set) var complaints: [String] = []
+
+    init(
+        upstreams: [String], registry: MetricsRegistry, draw: Draw, previous: [String: any Filter], custom: CustomFilters
+    ) {
+        self.upstreams = upstreams
+        self.registry = registry
+        self.draw = draw
+        self.previous = previous
+        self.custom = custom
+    }
+
+    mutating func compile(_ filters: [Configuration.Filter], _ scope: FilterScope, parameters: [String] = []) -> [RankedFilter] {
+        var numbers: [String: Int] = [:]
+        return filters.compactMap { filter in
+            let kind = filter.kind
+            let number = numbers[kind, default: 0]
+            numbers[kind] = number + 1
+            let identity = "\(scope)/\(kind)/\(number)"
+            var place = FilterPlace(scope: scope, parameters: parameters, previous: previous[identity])
+            do throws(FilterComplaint) {
+                let (rank, made) = try make(filter, &place)
+                compiled[identity] = made
+                return RankedFilter(rank: rank, filter: made, metrics: FilterMetrics(registry: registry, scope: scope, kind: kind))
+            } catch {
+                complaints.append("\(scope): filter \(kind): \(error.message)")
+                return nil
+            }
+        }
+    }
+
+    private func make(
+        _ filter: Configuration.Filter, _ place: inout FilterPlace
+    ) throws(FilterComplaint) -> (FilterRank, any Filter) {
+        switch filter {
+        case .maintenance(let settings): (.maintenance, MaintenanceFilter(settings))
+        case .cors(let settings): (.cors, CORSFilter(settings))
+        case .limits(let settings): (.limits, LimitsFilter(settings))
+        case .canary(let settings): (.canary, CanaryFilter(settings, to: try index(of: settings.upstream), scope: place.scope))
+        case .headers(let settings): (.headers, HeadersFilter(settings, parameters: place.parameters))
+        case .custom(let settings): (.custom, try custom.make(settings))
+        case .mirror(let settings):
+            (.mirror, MirrorFilter(settings, to: try index(of: settings.upstream), scope: place.scope, registry: registry))
+        }
+    }
+
+    /// The position of an upstream.
+    package func index(of name: String) throws(FilterComplaint) -> Int {
+        guard let index = upstreams.firstIndex(of: name) else { throw FilterComplaint("there is no upstream \(name)") }
+        return index
+    }
+}
+
+/// Where the filter that is being made belongs.
+package struct FilterPlace {
+    package let scope: FilterScope
+    /// Of the route's path, in order.
+    package let parameters: [String]
+    /// The filter that stood here before, whose state goes on if it can.
+    package let previous: (any Filter)?
+}
+
+/// Why a filter cannot be made of a configuration that reads well.
+package struct FilterComplaint: Error {
+    package var message: String
+    package init(_ message: String) { self.message = message }
+}
