@@ -64,7 +64,7 @@ let package = Package(
         module("Configuration", ["Core", "Resilience", yams]),
         module(
             "Gateway",
-            ["Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry"]),
+            ["Core", "Credentials", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry"]),
         module(
             "Admin",
             ["Core", "Reactor", "HTTP", "Transport", "Upstream", "Resilience", "Telemetry", "Configuration", "Gateway"]),
@@ -73,8 +73,8 @@ let package = Package(
         .executableTarget(
             name: "holdfast",
             dependencies: [
-                "Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry",
-                "Gateway", "Admin", arguments,
+                "Core", "Credentials", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration",
+                "Telemetry", "Gateway", "Admin", arguments,
             ],
             swiftSettings: strict),
 
@@ -99,7 +99,10 @@ let package = Package(
             ]),
         tests(
             "Gateway",
-            ["Gateway", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core", "Telemetry"]),
+            [
+                "Gateway", "Credentials", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core",
+                "Telemetry",
+            ]),
         tests("EndToEnd", [], exclude: ["Support"]),
     ]
 )
