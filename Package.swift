@@ -83,7 +83,10 @@ let package = Package(
         tests("ResilienceAsync", ["ResilienceAsync", "Resilience", "Core"]),
         tests("ResilienceStress", ["ResilienceStress", "Resilience"]),
         tests("TLS", ["TLS", "Core", "COpenSSL"]),
-        tests("Credentials", ["Credentials", "Core", "COpenSSL"]),
+        // Signs tokens for tests, right ones and wrong ones.
+        .target(
+            name: "TokenIssuer", dependencies: ["Credentials", "COpenSSL"], path: "Tests/TokenIssuer", swiftSettings: strict),
+        tests("Credentials", ["Credentials", "Core", "TokenIssuer"]),
         tests("HTTP", ["HTTP", "Core"]),
         tests("Reactor", ["Reactor", "Core"]),
         tests("Telemetry", ["Telemetry", "Core"]),
@@ -100,7 +103,7 @@ let package = Package(
         tests(
             "Gateway",
             [
-                "Gateway", "Credentials", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core",
+                "Gateway", "Credentials", "TokenIssuer", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core",
                 "Telemetry",
             ]),
         tests("EndToEnd", [], exclude: ["Support"]),

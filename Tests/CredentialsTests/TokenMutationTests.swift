@@ -3,6 +3,7 @@
 
 import Core
 import Testing
+import TokenIssuer
 
 @testable import Credentials
 
