@@ -218,7 +218,7 @@ extension Configuration {
 extension Configuration.JWTFilter.RemoteKeys {
     fileprivate static var kind: Kind<Self> {
         Table<Self>(
-            name: "Remote key set",
+            name: "JWT filter key set",
             documentation:
                 "A key set that is fetched through an upstream's guard: at the first token, again every `refresh`, and when a token names a key that it does not have. One fetch at a time; the last good set goes on while there is no newer.",
             fields: [

@@ -32,7 +32,8 @@ final class AuthenticationGate {
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("holdfast-auth-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         for (name, text) in files { try text.write(to: folder.appendingPathComponent(name), atomically: true, encoding: .utf8) }
-        let parsed = try Configuration.parse(text: configuration, file: folder.appendingPathComponent("holdfast.yaml").path).configuration
+        let parsed = try Configuration.parse(text: configuration, file: folder.appendingPathComponent("holdfast.yaml").path)
+            .configuration
         var compiler = SnapshotCompiler(
             parsed, registry: MetricsRegistry(shards: reactors), ticketKeys: nil, now: .origin, wallTime: nil, draw: world.draw,
             previous: nil)
@@ -40,7 +41,8 @@ final class AuthenticationGate {
         clients = TransportContext(reactor: world.makeReactor(host: "10.0.0.2"))
         for shard in 0..<reactors {
             let gateway = GatewayReactor(
-                context: TransportContext(reactor: world.makeReactor(host: "10.0.0.1")), shard: shard, of: reactors, snapshot: snapshot,
+                context: TransportContext(reactor: world.makeReactor(host: "10.0.0.1")), shard: shard, of: reactors,
+                snapshot: snapshot,
                 connections: ConnectionCount(), accessLane: nil)
             try gateway.open()
             if shard == 0 { gateway.lookAfterFilters() }
@@ -85,11 +87,13 @@ final class AuthenticationGate {
     }
 
     static func request(_ fields: [String] = [], target: String = "/", method: String = "GET", body: String = "") -> String {
-        (["\(method) \(target) HTTP/1.1", "host: shop.example", "connection: close"] + fields).joined(separator: "\r\n") + "\r\n\r\n" + body
+        (["\(method) \(target) HTTP/1.1", "host: shop.example", "connection: close"] + fields).joined(separator: "\r\n")
+            + "\r\n\r\n" + body
     }
 
     /// Sends a request on a connection of its own.
-    func send(_ fields: [String] = [], target: String = "/", method: String = "GET", body: String = "") throws -> AuthenticationPeer {
+    func send(_ fields: [String] = [], target: String = "/", method: String = "GET", body: String = "") throws -> AuthenticationPeer
+    {
         let peer = try connect()
         peer.say(AuthenticationGate.request(fields, target: target, method: method, body: body))
         return peer
@@ -131,7 +135,8 @@ final class AuthenticationPeer: ConnectionHandler {
     /// Whether the answer is complete, or nothing more can come.
     var isOver: Bool {
         guard !isClosed, let head = heard.firstRange(of: "\r\n\r\n") else { return isClosed }
-        let length = heard.split(separator: "\r\n").first { $0.hasPrefix("content-length: ") }.flatMap { Int($0.dropFirst(16)) } ?? 0
+        let length =
+            heard.split(separator: "\r\n").first { $0.hasPrefix("content-length: ") }.flatMap { Int($0.dropFirst(16)) } ?? 0
         return heard[head.upperBound...].utf8.count >= length
     }
 

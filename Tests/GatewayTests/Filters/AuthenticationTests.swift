@@ -64,9 +64,11 @@ import Transport
     }
 
     @Test(arguments: [
-        ([], "/", "401 auth.missing"), (["x-api-key: nonsense"], "/", "401 auth.invalid"), (["x-api-key:"], "/", "401 auth.invalid"),
+        ([], "/", "401 auth.missing"), (["x-api-key: nonsense"], "/", "401 auth.invalid"),
+        (["x-api-key:"], "/", "401 auth.invalid"),
         (["x-api-key: hf_0123456789abcdefghijklmnoq"], "/", "401 auth.invalid"),
-        (["x-api-key: \(key)", "x-api-key: \(key)"], "/", "401 auth.invalid"), (["x-api-key: \(key), \(key)"], "/", "401 auth.invalid"),
+        (["x-api-key: \(key)", "x-api-key: \(key)"], "/", "401 auth.invalid"),
+        (["x-api-key: \(key), \(key)"], "/", "401 auth.invalid"),
         (["x-api-key: wrong-wrong-wrong-wrong"], "/?key=\(key)", "401 auth.invalid"),
         ([], "/?key=\(key)&key=\(key)", "401 auth.invalid"), ([], "/?key=", "401 auth.invalid"), ([], "/?key", "401 auth.invalid"),
         ([], "/?KEY=\(key)", "401 auth.missing"), (["x_api_key: \(key)"], "/", "401 auth.missing"),
@@ -108,7 +110,8 @@ import Transport
 
     /// No client can say who it is, on no route, in no spelling.
     @Test(arguments: [
-        "x-consumer: root", "X-Consumer: root", "X_Consumer: root", "x.consumer: root", "x_CONSUMER: root", "x-tenant: root", "X_tenant: root",
+        "x-consumer: root", "X-Consumer: root", "X_Consumer: root", "x.consumer: root", "x_CONSUMER: root", "x-tenant: root",
+        "X_tenant: root",
     ])
     func anIdentityFieldNeverComesFromAClient(field: String) throws {
         let issuer = TestIssuer.secret([UInt8](1...32), .hs256)
@@ -157,7 +160,8 @@ import Transport
     // MARK: basic
 
     private static let users: String = {
-        let hash = PasswordHash.make(Array("correct horse".utf8), salt: Array("saltsaltsalt".utf8), rounds: PasswordHash.leastRounds)
+        let hash = PasswordHash.make(
+            Array("correct horse".utf8), salt: Array("saltsaltsalt".utf8), rounds: PasswordHash.leastRounds)
         return "users: [{ name: ann, password: \"\(hash.text)\" }]"
     }()
 
@@ -201,8 +205,10 @@ import Transport
     }
 
     @Test(arguments: [
-        "authorization: Basic", "authorization: Basic !!!", "authorization: Basic YW5u", "authorization: Bearer YW5uOng=", "authorization: Basic OnB3",
-        "authorization: basic YW5uOmNvcnJlY3QgaG9yc2U", "authorization: Basic YW5uOgA=", "authorization:", "authorization: Basic YW5uOng= x",
+        "authorization: Basic", "authorization: Basic !!!", "authorization: Basic YW5u", "authorization: Bearer YW5uOng=",
+        "authorization: Basic OnB3",
+        "authorization: basic YW5uOmNvcnJlY3QgaG9yc2U", "authorization: Basic YW5uOgA=", "authorization:",
+        "authorization: Basic YW5uOng= x",
         "authorization: Negotiate",
     ])
     func whatIsNoPasswordIsRefused(field: String) throws {
@@ -219,16 +225,22 @@ import Transport
     private func askingGate(_ answer: @escaping (String) -> String?) throws -> AuthenticationGate {
         try gate(
             "- forward_auth: { to: who, path: /check, copy: [x-user, x-roles], consumer: x-user, answer: [x-hint] }",
-            upstreams: "  who: { endpoints: [\(Self.asker)], guard: { retries: { attempts: 1 }, timeouts: { total: 2s, per_try: 1s } } }",
+            upstreams:
+                "  who: { endpoints: [\(Self.asker)], guard: { retries: { attempts: 1 }, timeouts: { total: 2s, per_try: 1s } } }",
             services: [Self.asker: answer])
     }
 
     @Test func aServiceSaysWhoItIs() throws {
         let gate = try askingGate { _ in "HTTP/1.1 204 No Content\r\nx-user: ann\r\nx-roles: a, b\r\nx-other: z\r\n\r\n" }
-        #expect(try gate.verdict(["x-user: root", "X_Roles: root", "cookie: s=1", "x-private: 1"], target: "/a?b=1", method: "DELETE") == "200")
+        #expect(
+            try gate.verdict(["x-user: root", "X_Roles: root", "cookie: s=1", "x-private: 1"], target: "/a?b=1", method: "DELETE")
+                == "200")
         let question = gate.requests(Self.asker).joined().split(separator: "\r\n").map(String.init)
         #expect(question.first == "GET /check HTTP/1.1")
-        for line in ["cookie: s=1", "x-forwarded-method: DELETE", "x-forwarded-uri: /a?b=1", "x-forwarded-host: shop.example", "x-forwarded-for: 10.0.0.2"] {
+        for line in [
+            "cookie: s=1", "x-forwarded-method: DELETE", "x-forwarded-uri: /a?b=1", "x-forwarded-host: shop.example",
+            "x-forwarded-for: 10.0.0.2",
+        ] {
             #expect(question.contains(line), "\(line)")
         }
         #expect(!question.joined().contains("root") && !question.joined().contains("x-private"))
@@ -241,7 +253,10 @@ import Transport
     @Test(arguments: [
         ("HTTP/1.1 401 No\r\nwww-authenticate: Bearer\r\nx-hint: h\r\nx-secret: s\r\ncontent-length: 4\r\n\r\nwho?", "401"),
         ("HTTP/1.1 403 No\r\nx-hint: h\r\nx-secret: s\r\ncontent-length: 4\r\n\r\nwho?", "403"),
-        ("HTTP/1.1 302 Found\r\nlocation: https://login.example/\r\nx-hint: h\r\nset-cookie: s=1\r\ncontent-length: 4\r\n\r\nwho?", "302"),
+        (
+            "HTTP/1.1 302 Found\r\nlocation: https://login.example/\r\nx-hint: h\r\nset-cookie: s=1\r\ncontent-length: 4\r\n\r\nwho?",
+            "302"
+        ),
     ])
     func itsRefusalGoesToTheClient(answer: String, status: String) throws {
         let gate = try askingGate { _ in answer }

@@ -68,7 +68,8 @@ import TokenIssuer
     }
 
     @Test(arguments: [
-        ([], "401 auth.missing"), (["authorization: Basic YTpi"], "401 auth.invalid"), (["authorization: Bearer"], "401 auth.invalid"),
+        ([], "401 auth.missing"), (["authorization: Basic YTpi"], "401 auth.invalid"),
+        (["authorization: Bearer"], "401 auth.invalid"),
         (["authorization: Bearer x"], "401 auth.invalid"), (["authorization: Bearer a.b.c"], "401 auth.invalid"),
         (["authorization: Bearer eyJhbGciOiJub25lIn0.e30."], "401 auth.invalid"),
         ([token(first, "b")], "401 auth.invalid"), ([token(second, "a")], "401 auth.invalid"),
@@ -80,7 +81,8 @@ import TokenIssuer
         let gate = try gate { _ in Self.keys((Self.first, "a")) }
         let answer = try gate.ask(fields)
         #expect(AuthenticationGate.verdict(answer) == expected)
-        let challenge = expected.contains("missing") ? "Bearer realm=\"holdfast\"" : "Bearer realm=\"holdfast\", error=\"invalid_token\""
+        let challenge =
+            expected.contains("missing") ? "Bearer realm=\"holdfast\"" : "Bearer realm=\"holdfast\", error=\"invalid_token\""
         #expect(answer.contains("www-authenticate: \(challenge)\r\n"))
         #expect(gate.requests(Self.service).isEmpty)
         gate.end()
@@ -138,7 +140,9 @@ import TokenIssuer
         let gate = try gate { _ in Self.keys((Self.first, "a")) }
         #expect(try gate.verdict([Self.token(Self.first, "a")]) == "200")
         gate.change(Self.issuer) { _ in Self.keys((Self.second, "b")) }
-        #expect(try gate.verdict([Self.token(Self.second, "b")]) == "401 auth.invalid", "within the least interval it is not asked again")
+        #expect(
+            try gate.verdict([Self.token(Self.second, "b")]) == "401 auth.invalid",
+            "within the least interval it is not asked again")
         gate.world.run(for: .seconds(10))
         #expect(try gate.verdict([Self.token(Self.second, "b")]) == "200")
         #expect(try gate.verdict([Self.token(Self.first, "a")]) == "401 auth.invalid", "remembered under the keys of before")
@@ -155,7 +159,8 @@ import TokenIssuer
             for n in 0..<50 {
                 peers[n].forget()
                 peers[n].say(
-                    AuthenticationGate.request([Self.token(Self.second, "unknown-\(round)-\(n)")]).replacing("connection: close\r\n", with: ""))
+                    AuthenticationGate.request([Self.token(Self.second, "unknown-\(round)-\(n)")]).replacing(
+                        "connection: close\r\n", with: ""))
             }
             _ = gate.world.run(while: { !peers.allSatisfy(\.isOver) }, limit: .seconds(5))
             #expect(peers.allSatisfy { AuthenticationGate.verdict($0.heard) == "401 auth.invalid" })
