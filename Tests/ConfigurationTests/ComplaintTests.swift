@@ -400,7 +400,8 @@ struct ComplaintTests {
             "two actions"),
         Row(
             "to: a, filters: [{ header: {} }]",
-            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, mirror, ip_list, api_key, basic, client_certificate, jwt, forward_auth; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?", "a filter that is none"),
+            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, mirror, ip_list, api_key, basic, client_certificate, jwt, forward_auth; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
+            "a filter that is none"),
         Row(
             "to: a, filters: [{ cors: { origins: [\"*\"], credentials: true } }]",
             "x.yaml:7:86: routes[0].filters[0].cors: with the origin * every page could act as the visitor; name the origins, or leave credentials off",
@@ -415,7 +416,8 @@ struct ComplaintTests {
             "a variable that is none"),
         Row(
             "to: a, filters: [{ headers: { request: { set: { x-id: \"{param.id}\" } } } }]",
-            "x.yaml:7:46: routes[0]: {param.id} is no parameter of the match; the match has none", "a parameter that the path lacks"),
+            "x.yaml:7:46: routes[0]: {param.id} is no parameter of the match; the match has none", "a parameter that the path lacks"
+        ),
         Row(
             "to: a, filters: [{ canary: { to: b, share: 5% } }]",
             "x.yaml:7:63: routes[0].filters[0].canary.to: there is no upstream \"b\"; did you mean \"a\"?", "a canary from nowhere"),

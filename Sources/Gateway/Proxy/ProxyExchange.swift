@@ -41,6 +41,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     /// The client got another answer; what still comes from the upstream is dropped.
     var isDiscarding = false
     private var discarded = 0
+    private var alone: ProxyExchange?
     var isUpstreamChainAppended = false
 
     /// What is left to be written of an answer of the gateway's own.
@@ -421,7 +422,11 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         listener = nil
         snapshot = nil
         route = nil
-        if isDiscarding && guarded.isRunning { return }
+        if isDiscarding && guarded.isRunning {
+            // Nobody else holds it until the upstream's answer is read to its end.
+            alone = self
+            return
+        }
         isDiscarding = false
         home.recycle(self)
     }
@@ -441,7 +446,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     private func discardingEnded() {
         isDiscarding = false
         // The client's side may still be under way.
-        if exchange == nil { home.recycle(self) }
+        if let alone = alone.take() { home.recycle(alone) }
     }
 }
 
