@@ -65,7 +65,7 @@ let package = Package(
         module("Configuration", ["Core", "Resilience", yams]),
         module(
             "Gateway",
-            ["Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry"]),
+            ["Core", "Credentials", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry"]),
         module(
             "Admin",
             ["Core", "Reactor", "HTTP", "Transport", "Upstream", "Resilience", "Telemetry", "Configuration", "Gateway"]),
@@ -74,8 +74,8 @@ let package = Package(
         .executableTarget(
             name: "holdfast",
             dependencies: [
-                "Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry",
-                "Gateway", "Admin", arguments,
+                "Core", "Credentials", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration",
+                "Telemetry", "Gateway", "Admin", arguments,
             ],
             swiftSettings: strict),
 
@@ -89,7 +89,10 @@ let package = Package(
         tests("ResilienceAsync", ["ResilienceAsync", "Resilience", "Core"]),
         tests("ResilienceStress", ["ResilienceStress", "Resilience"]),
         tests("TLS", ["TLS", "Core", "COpenSSL"]),
-        tests("Credentials", ["Credentials", "Core", "COpenSSL"]),
+        // Signs tokens for tests, right ones and wrong ones.
+        .target(
+            name: "TokenIssuer", dependencies: ["Credentials", "COpenSSL"], path: "Tests/TokenIssuer", swiftSettings: strict),
+        tests("Credentials", ["Credentials", "Core", "TokenIssuer"]),
         tests("HTTP", ["HTTP", "Core"]),
         tests("Reactor", ["Reactor", "Core"]),
         tests("Telemetry", ["Telemetry", "Core"]),
@@ -105,7 +108,10 @@ let package = Package(
             ]),
         tests(
             "Gateway",
-            ["Gateway", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core", "Telemetry"]),
+            [
+                "Gateway", "Credentials", "TokenIssuer", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core",
+                "Telemetry",
+            ]),
         tests("EndToEnd", ["AuditFilter"], exclude: ["Support"]),
     ]
 )

@@ -17,7 +17,7 @@ def declared():
     for kind, name, body in re.findall(r'(module|tests)\(\s*"(\w+)",\s*\[(.*?)\]', text, re.S):
         key = name if kind == "module" else f"{name}Tests"
         graph[key] = {PRODUCTS.get(d, d) for d in re.findall(r"\w+", body.replace('"', ""))}
-    for name, body in re.findall(r'executableTarget\(\s*name: "(\w+)",\s*dependencies: \[(.*?)\]', text, re.S):
+    for name, body in re.findall(r'(?:executableTarget|\.target)\(\s*name: "(\w+)",\s*dependencies: \[(.*?)\]', text, re.S):
         graph[name] = {PRODUCTS.get(d, d) for d in re.findall(r"\w+", body.replace('"', ""))}
     return graph
 

@@ -84,13 +84,15 @@ static inline int holdfast_sk_X509_push(STACK_OF(X509) *stack, X509 *certificate
 static inline void holdfast_sk_X509_free(STACK_OF(X509) *stack) { sk_X509_free(stack); }
 
 static inline int holdfast_GENERAL_NAMES_num(const GENERAL_NAMES *names) { return sk_GENERAL_NAME_num(names); }
-/// The i-th alternative name's type (GEN_DNS, GEN_IPADD, …) and, for those two, its bytes.
+/// The i-th alternative name's type (GEN_DNS, GEN_IPADD, GEN_URI, …) and, for those three, its bytes.
 static inline int holdfast_GENERAL_NAMES_get(const GENERAL_NAMES *names, int i, const unsigned char **bytes, int *length) {
     const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
     *bytes = NULL;
     *length = 0;
-    if (name->type == GEN_DNS || name->type == GEN_IPADD) {
-        const ASN1_STRING *text = name->type == GEN_DNS ? (const ASN1_STRING *)name->d.dNSName : (const ASN1_STRING *)name->d.iPAddress;
+    if (name->type == GEN_DNS || name->type == GEN_IPADD || name->type == GEN_URI) {
+        const ASN1_STRING *text = name->type == GEN_DNS   ? (const ASN1_STRING *)name->d.dNSName
+                                  : name->type == GEN_URI ? (const ASN1_STRING *)name->d.uniformResourceIdentifier
+                                                          : (const ASN1_STRING *)name->d.iPAddress;
         *bytes = ASN1_STRING_get0_data(text);
         *length = ASN1_STRING_length(text);
     }

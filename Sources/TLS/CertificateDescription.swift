@@ -9,7 +9,11 @@ package struct CertificateDescription: Sendable, Equatable {
     /// As RFC 2253 writes it: "CN=edge.example,O=Example".
     package var subject: String
     package var issuer: String
-    /// The subject alternative names: DNS names in lower case, IP addresses as text.
+    /// The subject's common name, if it has exactly one.
+    package var commonName: String?
+    /// SHA-256 of the whole certificate, 64 digits in lower case.
+    package var fingerprint: String
+    /// The subject alternative names: DNS names in lower case, IP addresses as text, URIs as they are.
     package var names: [String]
     /// Hexadecimal, without leading zeros.
     package var serial: String
@@ -22,6 +26,8 @@ package struct CertificateDescription: Sendable, Equatable {
     init(of certificate: OpaquePointer) {
         unsafe subject = CertificateDescription.text(of: X509_get_subject_name(certificate))
         unsafe issuer = CertificateDescription.text(of: X509_get_issuer_name(certificate))
+        unsafe commonName = CertificateDescription.commonName(of: certificate)
+        unsafe fingerprint = CertificateDescription.fingerprint(of: certificate)
         unsafe names = CertificateDescription.alternativeNames(of: certificate)
         unsafe serial = CertificateDescription.hexadecimal(of: X509_get0_serialNumber(certificate))
         unsafe notBefore = CertificateDescription.seconds(of: X509_get0_notBefore(certificate))
@@ -65,9 +71,34 @@ package struct CertificateDescription: Sendable, Equatable {
                 names.append(String(decoding: printable, as: UTF8.self))
             } else if type == GEN_IPADD, let address = unsafe IPAddressText.text(ofNetworkBytes: Array(bytes)) {
                 names.append(address)
+            } else if type == GEN_URI {
+                let printable = unsafe bytes.map { $0 > 0x20 && $0 < 0x7F ? $0 : UInt8(ascii: "?") }
+                names.append(String(decoding: printable, as: UTF8.self))
             }
         }
         return names
+    }
+
+    private static func commonName(of certificate: OpaquePointer) -> String? {
+        let subject = unsafe X509_get_subject_name(certificate)
+        let place = unsafe X509_NAME_get_index_by_NID(subject, NID_commonName, -1)
+        guard place >= 0, unsafe X509_NAME_get_index_by_NID(subject, NID_commonName, place) < 0 else { return nil }
+        guard let entry = unsafe X509_NAME_get_entry(subject, place), let value = unsafe X509_NAME_ENTRY_get_data(entry) else {
+            return nil
+        }
+        var text: UnsafeMutablePointer<UInt8>?
+        let length = unsafe ASN1_STRING_to_UTF8(&text, value)
+        guard length > 0, let text = unsafe text else { return nil }
+        defer { unsafe CRYPTO_free(text, "", 0) }
+        return unsafe String(decoding: UnsafeBufferPointer(start: text, count: Int(length)), as: UTF8.self)
+    }
+
+    private static func fingerprint(of certificate: OpaquePointer) -> String {
+        var digest = [UInt8](repeating: 0, count: 32)
+        var length: UInt32 = 0
+        guard unsafe X509_digest(certificate, EVP_sha256(), &digest, &length) == 1 else { return "" }
+        let digits = Array("0123456789abcdef".utf8)
+        return String(decoding: digest.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
     }
 
     private static func hexadecimal(of serial: UnsafePointer<ASN1_INTEGER>?) -> String {

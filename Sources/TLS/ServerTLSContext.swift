@@ -31,10 +31,18 @@ package final class ServerTLSContext: Sendable {
         let plan = CertificatePlan(descriptions)
         let list = try ALPNList(served: settings.applicationProtocols)
 
+        // Other authorities are another policy: a session under an old one must not outlive it.
+        var clients = ""
+        if let source = settings.clientAuthorities {
+            let authorities = try PEM.certificates(from: source).map {
+                unsafe CertificateDescription(of: $0.raw).fingerprint
+            }
+            clients = "client \(settings.requiresClientCertificate) " + authorities.sorted().joined(separator: ",")
+        }
+
         var contexts: [ContextHandle] = []
         for set in plan.sets {
-            var scope =
-                "\(settings.sessionScope)\n\(settings.clientAuthorities == nil ? "" : "client \(settings.requiresClientCertificate)")"
+            var scope = "\(settings.sessionScope)\n\(clients)"
             for index in set { scope += "\n" + descriptions[index].names.sorted().joined(separator: ",") }
             let context = try ServerTLSContext.makeContext(settings, scope: scope)
             for index in set { try context.use(identities[index]) }

@@ -50,6 +50,10 @@ package import Core
     /// Whether `serverName` chose the certificate, rather than the default being used.
     package internal(set) var isServerNameKnown = false
 
+    /// The certificate that a client showed and that was verified, described once: it is asked for with each request.
+    package private(set) lazy var clientCertificate: CertificateDescription? =
+        isHandshakeComplete && serverContext != nil && verifyErrorText == nil ? peerCertificate : nil
+
     /// The certificate that verification turned down, kept only until the failure is worded.
     var rejectedCertificate: RejectedCertificate?
     /// The session that a client offered, to tell whether it was replaced; only compared, never followed.

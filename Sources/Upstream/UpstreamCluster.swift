@@ -82,6 +82,13 @@ package final class UpstreamCluster: Sendable {
         sharedName = naming ?? succeeding
     }
 
+    /// What the upstream calls itself: for requests of the gateway's own, which have no client whose host could be kept.
+    package var ownAuthority: [UInt8] {
+        if !serverName.isEmpty { return Array(serverName.utf8) }
+        if let upstreamName { return Array(upstreamName.settings.name.utf8) }
+        return endpoints.first?.authority ?? Array(name.utf8)
+    }
+
     /// `nil`: its endpoints are the configuration's.
     package var upstreamName: UpstreamName? { ownName ?? sharedName }
 

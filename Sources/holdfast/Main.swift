@@ -21,7 +21,8 @@ struct Holdfast: ParsableCommand {
               holdfast check edge.yaml           what is wrong with a configuration, and what will not hold
               holdfast run edge.yaml             serve; SIGHUP reloads, SIGTERM drains
               holdfast schema > schema.json      the configuration's JSON Schema, for editors
+              holdfast hash key                  an API key and what its file keeps of it
             """,
         version: HoldfastVersion.text,
-        subcommands: [RunCommand.self, CheckCommand.self, DemoCommand.self, SchemaCommand.self])
+        subcommands: [RunCommand.self, CheckCommand.self, DemoCommand.self, SchemaCommand.self, HashCommand.self])
 }

@@ -400,7 +400,7 @@ struct ComplaintTests {
             "two actions"),
         Row(
             "to: a, filters: [{ header: {} }]",
-            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, mirror; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
+            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, mirror, ip_list, api_key, basic, client_certificate, jwt, forward_auth; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
             "a filter that is none"),
         Row(
             "to: a, filters: [{ cors: { origins: [\"*\"], credentials: true } }]",

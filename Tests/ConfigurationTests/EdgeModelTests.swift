@@ -40,6 +40,8 @@ struct EdgeModelTests {
         tls.ciphers = ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"]
         tls.ciphersuites = ["TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"]
         tls.curves = ["X25519", "P-256"]
+        tls.clientCA = "config/internal.pem"
+        tls.clientCertificates = .optional
         open.tls = tls
         open.connections = 8_000
         let clear = Configuration.Listener(name: "clear", address: .ip(try #require(IPAddress("::")), port: 8080))
@@ -94,7 +96,7 @@ struct EdgeModelTests {
 
     @Test func routes() throws {
         let routes = edge.routes
-        #expect(routes.count == 7)
+        #expect(routes.count == 9)
         #expect(routes[0].name == "users")
         #expect(routes[0].match.hosts == [.exact("api.example.com"), .below("api.example.com")])
         #expect(routes[0].match.path == Configuration.PathPattern(segments: [.literal("users")], matchesRest: true))
@@ -127,13 +129,39 @@ struct EdgeModelTests {
 
         #expect(
             routes.map(\.label) == [
-                "users", "/orders/{id}/items", "/orders/*", "old.example.com/*", "/healthz", "/orders/recent", "portal",
+                "users", "/orders/{id}/items", "/orders/*", "old.example.com/*", "/healthz", "/orders/recent", "portal", "members",
+                "staff",
             ])
 
         var answer = Configuration.Answer()
         answer.headers = [.init(name: "content-type", value: "application/json"), .init(name: "cache-control", value: "no-store")]
         answer.body = #"{"status":"ok"}"#
         #expect(routes[4].action == .answer(answer))
+    }
+
+    @Test func whoMayComeIn() throws {
+        #expect(
+            edge.routes[7].filters.map(\.kind) == ["ip_list", "client_certificate", "api_key", "jwt", "forward_auth"])
+        #expect(
+            Set(edge.routes[7].filters.flatMap(\.identityFields)) == [
+                "x-client-subject", "x-client-names", "x-client-fingerprint", "x-consumer", "x-tenant", "x-user",
+            ])
+        guard case .jwt(let jwt) = edge.routes[7].filters[3] else {
+            Issue.record("the fourth is jwt")
+            return
+        }
+        var keys = Configuration.JWTFilter.RemoteKeys()
+        keys.upstream = "orders"
+        #expect(jwt.keys == .remote(keys))
+        #expect(jwt.algorithms == [.rs256, .es256, .edDSA])
+        #expect(jwt.issuers == ["https://login.example.com"] && jwt.audiences == ["members", "partners"])
+        #expect(jwt.rules == [.init(claim: "realm.roles", values: ["member", "admin"])] && jwt.scopes == ["members:read"])
+        #expect(jwt.claimHeaders == [.init(header: "x-tenant", claim: "org.tenant")])
+        guard case .basic(let basic) = edge.routes[8].filters[0] else {
+            Issue.record("the first is basic")
+            return
+        }
+        #expect(basic.usersFile == "config/users.yaml" && basic.realm == "staff" && basic.strip)
     }
 
     @Test func overridesTakeTheUpstreamsPlace() {

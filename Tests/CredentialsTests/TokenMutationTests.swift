@@ -3,6 +3,7 @@
 
 import Core
 import Testing
+import TokenIssuer
 
 @testable import Credentials
 
@@ -20,7 +21,7 @@ import Testing
     /// Whose key is in no set.
     private static let stranger = TestIssuer.rsa(.rs256)
 
-    @Test func P25_noneOfTwoHundredForgedTokensIsAccepted() throws {
+    @Test func P25_E11_noneOfTwoHundredForgedTokensIsAccepted() throws {
         let issuers = [(Self.rsa, "rsa"), (Self.ec, "ec"), (Self.ed, "ed")]
         let set = try keySet(issuers.map { $0.0.jwk(kid: $0.1) })
         // The same keys where HMAC is allowed as well, beside a secret of its own: that must not lend RSA's to it.

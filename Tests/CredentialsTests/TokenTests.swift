@@ -3,6 +3,7 @@
 
 import Core
 import Testing
+import TokenIssuer
 
 @testable import Credentials
 
@@ -148,7 +149,7 @@ extension String {
     }
 
     /// E12: `exp` counts until exactly its instant plus the skew, `nbf` and `iat` from exactly theirs less the skew.
-    @Test func timesAreExactToTheNanosecond() throws {
+    @Test func E12_timesAreExactToTheNanosecond() throws {
         let end = (now + 30) * 1_000_000_000
         #expect(try judged(claims(exp: "\(now)"), at: end - 1) == "valid")
         #expect(try judged(claims(exp: "\(now)"), at: end) == "time")
@@ -175,7 +176,7 @@ extension String {
         "\"1767225900\"", "1e300", "-1", "-1e9", "null", "true", "[]", "{}", "1e999999", "99999999999999999999999999", "0.1e400",
         "[1767225900]",
     ])
-    func whatIsNoDateIsRefused(number: String) throws {
+    func E12_whatIsNoDateIsRefused(number: String) throws {
         #expect(try judged(claims(exp: number)) == "claims")
         #expect(try judged(claims("\"nbf\":\(number)")) == "claims")
         #expect(try judged(claims("\"iat\":\(number)")) == "claims")
@@ -204,7 +205,7 @@ extension String {
         (#"{"iss":"https:\/\/issuer.example","aud":"orders","exp":1767225900}"#, "valid"),
         ("", "malformed"), ("null", "claims"), ("{", "claims"),
     ])
-    func claimsAreReadStrictly(payload: String, expected: String) throws {
+    func E12_claimsAreReadStrictly(payload: String, expected: String) throws {
         #expect(try judged(payload) == expected)
     }
 

@@ -124,6 +124,13 @@ extension Configuration.ListenerTLS {
                     "Age at which a new key for session tickets is made; the one before it still opens them. The listeners share their keys, so that the shortest age counts; it is looked at once a minute. `off`: no tickets."
                 ),
                 Field(
+                    "client_ca", \.clientCA, Kind<String>.readableFile.optional(none: "none"),
+                    "PEM: the authorities that clients' certificates must be signed by."),
+                Field(
+                    "client_certificates", \.clientCertificates, .choice,
+                    "Whether clients are asked for a certificate: `required` ends the handshake of one that has none, `optional` leaves that to the filter `client_certificate`. One that `client_ca` did not sign never gets through."
+                ),
+                Field(
                     "handshake_timeout", \.handshakeTimeout, .duration(.milliseconds(100) ... .seconds(60)),
                     "From the accepted connection to the finished handshake."),
             ],
@@ -132,6 +139,16 @@ extension Configuration.ListenerTLS {
                     reader.complain(
                         at: node.position(of: [.key("min_version")]),
                         "min_version \(tls.minimumVersion.rawValue) is above max_version \(tls.maximumVersion.rawValue)")
+                }
+                if tls.clientCertificates != .off, tls.clientCA == nil {
+                    reader.complain(
+                        at: node.position(of: [.key("client_certificates")]),
+                        "client_certificates: \(tls.clientCertificates.rawValue) needs client_ca, by which they are verified")
+                }
+                if tls.clientCertificates == .off, tls.clientCA != nil {
+                    reader.complain(
+                        at: node.position(of: [.key("client_ca")]),
+                        "client_ca does nothing without client_certificates: optional or required")
                 }
             })
     }

@@ -12,6 +12,12 @@ extension Configuration {
         case headers(HeadersFilter)
         case custom(CustomFilter)
         case mirror(MirrorFilter)
+        case ipList(IPListFilter)
+        case apiKey(APIKeyFilter)
+        case basic(BasicFilter)
+        case clientCertificate(ClientCertificateFilter)
+        case jwt(JWTFilter)
+        case forwardAuth(ForwardAuthFilter)
 
         /// The key of the entry.
         public var kind: String {
@@ -23,6 +29,12 @@ extension Configuration {
             case .headers: "headers"
             case .custom: "custom"
             case .mirror: "mirror"
+            case .ipList: "ip_list"
+            case .apiKey: "api_key"
+            case .basic: "basic"
+            case .clientCertificate: "client_certificate"
+            case .jwt: "jwt"
+            case .forwardAuth: "forward_auth"
             }
         }
 
@@ -36,7 +48,22 @@ extension Configuration {
             switch self {
             case .canary(let canary): [canary.upstream]
             case .mirror(let mirror): [mirror.upstream]
-            case .maintenance, .cors, .limits, .headers, .custom: []
+            case .forwardAuth(let auth): [auth.upstream]
+            case .jwt(let jwt): if case .remote(let keys) = jwt.keys { [keys.upstream] } else { [] }
+            case .maintenance, .cors, .limits, .headers, .custom, .ipList, .apiKey, .basic, .clientCertificate: []
+            }
+        }
+
+        /// The fields by which it tells upstreams who somebody is, in lower case: no client may send them.
+        public var identityFields: [String] {
+            switch self {
+            case .apiKey(let filter): [filter.consumerHeader].compactMap(\.self)
+            case .basic(let filter): [filter.consumerHeader].compactMap(\.self)
+            case .clientCertificate(let filter):
+                [filter.consumerHeader, filter.subjectHeader, filter.namesHeader, filter.fingerprintHeader].compactMap(\.self)
+            case .jwt(let filter): [filter.consumerHeader].compactMap(\.self) + filter.claimHeaders.map(\.header)
+            case .forwardAuth(let filter): filter.copy
+            case .maintenance, .cors, .limits, .canary, .headers, .custom, .mirror, .ipList: []
             }
         }
 
@@ -44,7 +71,9 @@ extension Configuration {
         var templates: [ValueTemplate] {
             switch self {
             case .headers(let headers): headers.templates
-            case .maintenance, .cors, .limits, .canary, .custom, .mirror: []
+            case .maintenance, .cors, .limits, .canary, .custom, .mirror, .ipList, .apiKey, .basic, .clientCertificate, .jwt,
+                .forwardAuth:
+                []
             }
         }
     }
@@ -61,6 +90,14 @@ extension Configuration.Filter {
         var headers: Configuration.HeadersFilter? { didSet { filter = headers.map { .headers($0) } } }
         var custom: Configuration.CustomFilter? { didSet { filter = custom.map { .custom($0) } } }
         var mirror: Configuration.MirrorFilter? { didSet { filter = mirror.map { .mirror($0) } } }
+        var ipList: Configuration.IPListFilter? { didSet { filter = ipList.map { .ipList($0) } } }
+        var apiKey: Configuration.APIKeyFilter? { didSet { filter = apiKey.map { .apiKey($0) } } }
+        var basic: Configuration.BasicFilter? { didSet { filter = basic.map { .basic($0) } } }
+        var clientCertificate: Configuration.ClientCertificateFilter? {
+            didSet { filter = clientCertificate.map { .clientCertificate($0) } }
+        }
+        var jwt: Configuration.JWTFilter? { didSet { filter = jwt.map { .jwt($0) } } }
+        var forwardAuth: Configuration.ForwardAuthFilter? { didSet { filter = forwardAuth.map { .forwardAuth($0) } } }
     }
 
     static var kind: Kind<Self> {
@@ -82,6 +119,16 @@ extension Configuration.Filter {
             Field(
                 "mirror", \.mirror, Configuration.MirrorFilter.kind.optional(none: nil),
                 "Sends a copy of a share of the requests to another upstream, whose answers nobody sees."),
+            Field("ip_list", \.ipList, Configuration.IPListFilter.kind.optional(none: nil), "Lets in by address."),
+            Field("api_key", \.apiKey, Configuration.APIKeyFilter.kind.optional(none: nil), "Lets in who shows a known key."),
+            Field("basic", \.basic, Configuration.BasicFilter.kind.optional(none: nil), "Lets in who knows a user's password."),
+            Field(
+                "client_certificate", \.clientCertificate, Configuration.ClientCertificateFilter.kind.optional(none: nil),
+                "Lets in who showed a certificate of the listener's authorities."),
+            Field("jwt", \.jwt, Configuration.JWTFilter.kind.optional(none: nil), "Lets in who shows a signed token."),
+            Field(
+                "forward_auth", \.forwardAuth, Configuration.ForwardAuthFilter.kind.optional(none: nil),
+                "Asks a service whether a request may pass."),
         ]
         let table = Table<Draft>(
             name: "Filter",

@@ -79,10 +79,22 @@ extension Configuration {
         /// Age at which a new key for session tickets is made, 1 min to 7 d; the one before it still opens tickets.
         /// `nil` is `off`: no tickets. The listeners share their keys, so that the shortest age counts. Default 12 h.
         public var ticketRotation: Duration? = .seconds(12 * 3600)
+        /// Who may sign clients' certificates, in PEM. Default: nobody.
+        public var clientCA: String?
+        /// Whether clients are asked for certificates. Default `off`.
+        public var clientCertificates = ClientCertificates.off
         /// From the accepted connection to the finished handshake, 100 ms to 1 min. Default 5 s (semantics, section 4).
         public var handshakeTimeout: Duration = .seconds(5)
 
         public init() {}
+    }
+
+    /// Whether clients are asked for a certificate.
+    public enum ClientCertificates: String, CaseIterable, Sendable {
+        case off
+        /// One that comes must be right; none may come.
+        case optional
+        case required
     }
 
     /// What a listener announces to HTTP/2 clients (RFC 9113 §6.5.2).

@@ -52,6 +52,9 @@ public struct Configuration: Equatable, Sendable {
 
     public init() {}
 
+    /// Every filter, wherever it stands.
+    public var allFilters: [Filter] { listeners.flatMap(\.filters) + routes.flatMap(\.filters) + upstreams.flatMap(\.filters) }
+
     /// The upstream of that name.
     public func upstream(named name: String) -> Upstream? { upstreams.first { $0.name == name } }
 }

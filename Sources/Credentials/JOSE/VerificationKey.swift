@@ -105,4 +105,6 @@ package struct KeySet: Sendable {
 /// Why a document is no key set that can be used.
 package struct KeySetProblem: Error, Equatable, Sendable {
     package var words: String
+
+    package init(words: String) { self.words = words }
 }

@@ -59,7 +59,19 @@ package struct FilterCompiler {
         case .custom(let settings): (.custom, try custom.make(settings))
         case .mirror(let settings):
             (.mirror, MirrorFilter(settings, to: try index(of: settings.upstream), scope: place.scope, registry: registry))
+        case .ipList(let settings): (.ipList, IPListFilter(settings))
+        case .apiKey(let settings): (.apiKey, try APIKeyFilter(settings))
+        case .basic(let settings): (.basic, try BasicFilter(settings, shards: registry.shards))
+        case .clientCertificate(let settings): (.clientCertificate, ClientCertificateFilter(settings))
+        case .jwt(let settings): (.jwt, try jwt(settings, place))
+        case .forwardAuth(let settings): (.forwardAuth, ForwardAuthFilter(settings, to: try index(of: settings.upstream)))
         }
+    }
+
+    private func jwt(_ settings: Configuration.JWTFilter, _ place: FilterPlace) throws(FilterComplaint) -> JWTFilter {
+        var upstream: Int?
+        if case .remote(let keys) = settings.keys { upstream = try index(of: keys.upstream) }
+        return try JWTFilter(settings, upstream: upstream, shards: registry.shards, after: place.previous)
     }
 
     /// The position of an upstream.

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
+package import Credentials
 package import HTTP
 import Reactor
 package import TLS
@@ -35,6 +36,8 @@ package final class FilterPass {
 
     /// Who it is, once a filter has made sure of it.
     package var consumer: Consumer?
+    /// What its token says, once it was found right.
+    package var claims: ClaimObject?
     /// Where the request goes in place of the route's upstream: a position in the snapshot.
     package var target: Int?
     /// In place of `limits.body_bytes`.

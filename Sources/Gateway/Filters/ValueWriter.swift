@@ -3,6 +3,7 @@
 
 package import Configuration
 package import Core
+package import Credentials
 package import HTTP
 import TLS
 import Transport
@@ -16,7 +17,7 @@ package struct ValueWriter: Sendable {
         case queryParameter([UInt8])
         case cookie([UInt8])
         case parameter(Int)
-        case claim(String)
+        case claim(ClaimPath)
     }
 
     private let parts: [Part]
@@ -43,7 +44,7 @@ package struct ValueWriter: Sendable {
                 case .queryParameter(let name): .queryParameter(Array(name.utf8))
                 case .cookie(let name): .cookie(Array(name.utf8))
                 case .parameter(let name): parameters.firstIndex(of: name).map { .parameter($0) } ?? .literal([])
-                case .claim(let path): .claim(path)
+                case .claim(let path): .claim(ClaimPath(path))
                 }
             }
         }
@@ -87,15 +88,15 @@ package struct ValueWriter: Sendable {
             case .cookie(let name):
                 if let slice = head.fields.cookie(named: name.span) { head.withBytes(slice) { out.append($0) } }
             case .parameter(let i): head.withBytes(pass.parameter(i)) { out.append($0) }
-            case .claim(let path): pass.writeClaim(path, into: &out)
+            case .claim(let path): if let value = pass.claim(path) { out.append(value) }
             }
         }
     }
 }
 
 extension FilterPass {
-    /// A claim of the request's token as text.
-    func writeClaim(_ path: String, into out: inout ByteBuffer) {}
+    /// A claim of the request's token as text; nil if there is none, or it is none that can stand in a field.
+    package func claim(_ path: ClaimPath) -> [UInt8]? { claims?.value(at: path)?.fieldValue }
 }
 
 extension RequestHead {

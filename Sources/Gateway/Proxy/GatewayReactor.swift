@@ -43,6 +43,8 @@ package final class GatewayReactor {
     private var ticketRotation: TicketRotation?
     private var guardWatch: GuardWatch?
     private var filterWatch: FilterWatch?
+    /// Where filters say what happens to their keys and files.
+    package var filterLog: OperationalLog?
     /// On the first reactor of a server.
     package private(set) var overrides: BreakerOverrides?
     private var names: (monitor: NameMonitor, report: NameReport)?

@@ -175,7 +175,7 @@ extension ProxyExchange {
             heldBody.releaseStorage()
         }
         guard self.exchange === exchange, guarded.isRunning, exchange.requestIsComplete else { return }
-        exchange.withTrailers { guarded.finishRequest(trailers: $0) }
+        finishUpstream(exchange)
     }
 
     // MARK: The answer

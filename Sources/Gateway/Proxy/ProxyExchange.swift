@@ -104,6 +104,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
 
     private func admit(_ exchange: ServerExchange, _ listener: ListenerPlan, _ snapshot: GatewaySnapshot) {
         let head = exchange.head
+        snapshot.identityFields?.strip(from: &head.fields)
         if let refusal = identify(exchange, listener, snapshot) {
             refuse(refusal.reason, detail: "\(refusal.detail)")
             return
@@ -235,7 +236,22 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
         bodyTimer.cancel()
         if let pass, !bodyEnded(pass) { return }
         guard let exchange, isUpstream, guarded.isRunning else { return }
-        exchange.withTrailers { guarded.finishRequest(trailers: $0) }
+        finishUpstream(exchange)
+    }
+
+    /// The request is complete. Trailers tell an upstream no more than the head may: some read both as one.
+    func finishUpstream(_ exchange: ServerExchange) {
+        let identity = snapshot?.identityFields
+        exchange.withTrailers { trailers in
+            guard let identity, !trailers.isEmpty else {
+                guarded.finishRequest(trailers: trailers)
+                return
+            }
+            var stripped = FieldSection()
+            stripped.append(contentsOf: trailers)
+            identity.strip(from: &stripped)
+            guarded.finishRequest(trailers: stripped)
+        }
     }
 
     func requestWithdrawn() {

@@ -84,6 +84,7 @@ public final class GatewayServer {
                 context: TransportContext(reactor: reactor), shard: reactor.index, of: group.reactors.count, snapshot: snapshot,
                 connections: connections, accessLane: accessSink?.lane(shard: reactor.index), explanations: explanations,
                 replay: replay)
+            gateway.filterLog = log
             gateways.append(Confined(gateway, to: reactor))
         }
         do { try checkFree(snapshot.listeners.map(\.address)) } catch {

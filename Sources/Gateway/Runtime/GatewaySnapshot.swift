@@ -25,6 +25,8 @@ package final class GatewaySnapshot: Sendable {
     let requestID: RequestIDPlan
     /// By scope, kind and number: what the next configuration's filters take over from.
     package let filters: [String: any Filter]
+    /// What no client may send, on any route; `nil`: no filter tells upstreams who somebody is.
+    let identityFields: IdentityFields?
     let emptySegments: RequestPath.EmptySegments
     let bodyLimit: UInt64
     let bodyLimits: BodyLimits
@@ -44,7 +46,7 @@ package final class GatewaySnapshot: Sendable {
 
     init(
         listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster],
-        upstreamChains: [FilterChain?], via: ViaField, requestID: RequestIDPlan, filters: [String: any Filter],
+        upstreamChains: [FilterChain?], via: ViaField, requestID: RequestIDPlan, filters: [String: any Filter], identityFields: IdentityFields?,
         emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyLimits: BodyLimits,
         writeTimeout: Duration, connectionLimit: Int, handshakeLimit: Int, replayLimit: Int, metrics: RequestMetrics,
         accessLog: AccessLogPlan?, explain: ExplainPlan?, adminToken: [UInt8]?
@@ -58,6 +60,7 @@ package final class GatewaySnapshot: Sendable {
         self.via = via
         self.requestID = requestID
         self.filters = filters
+        self.identityFields = identityFields
         self.emptySegments = emptySegments
         self.bodyLimit = bodyLimit
         self.bodyLimits = bodyLimits

@@ -80,13 +80,15 @@ struct SnapshotCompiler {
         do throws(PatternError) { via = try ViaField(pseudonym: configuration.serverName) } catch {
             complaints.append(error.message)
         }
+        checkClientCertificates()
         let token = adminToken()
         guard let table, let via, complaints.isEmpty else { throw GatewayError(complaints) }
 
         let limits = configuration.limits
         return GatewaySnapshot(
             listeners: listeners, table: table, routes: routes, upstreams: upstreams, upstreamChains: upstreamChains, via: via,
-            requestID: requestID, filters: filters.compiled, emptySegments: .merge,
+            requestID: requestID, filters: filters.compiled, identityFields: IdentityFields(configuration.allFilters.flatMap(\.identityFields)),
+            emptySegments: .merge,
             bodyLimit: limits.bodyBytes.map { UInt64($0) } ?? .max,
             bodyLimits: BodyLimits(
                 idleNanoseconds: limits.bodyIdleTimeout.wholeNanoseconds,
@@ -96,6 +98,15 @@ struct SnapshotCompiler {
             metrics: RequestMetrics(registry: registry, upstreams: upstreams.map(\.name)), accessLog: accessLog,
             explain: configuration.explain.map { ExplainPlan(keep: $0.keep, rate: $0.rate, sampling: $0.sampling.tenThousandths) },
             adminToken: token)
+    }
+
+    /// A filter that no request can ever pass is a mistake.
+    private mutating func checkClientCertificates() {
+        let asks = configuration.listeners.contains { $0.tls.map { $0.clientCertificates != .off } ?? false }
+        if !asks, configuration.allFilters.contains(where: { $0.kind == "client_certificate" }) {
+            complaints.append(
+                "filter client_certificate: no listener asks for certificates; set tls.client_ca and tls.client_certificates of one")
+        }
     }
 
     /// The token without the line's end that an editor leaves.
@@ -211,6 +222,10 @@ struct SnapshotCompiler {
         settings.unknownServerName = tls.unknownServerName == .refuse ? .refuse : .useDefault
         settings.ticketKeys = tls.ticketRotation == nil ? nil : ticketKeys
         settings.sessionScope = listener
+        if tls.clientCertificates != .off, let authorities = tls.clientCA {
+            settings.clientAuthorities = .file(authorities)
+            settings.requiresClientCertificate = tls.clientCertificates == .required
+        }
         do throws(TLSConfigurationError) {
             return try ServerTLSContext(settings: settings, wallTime: wallTime)
         } catch {

@@ -66,6 +66,8 @@ import Upstream
               ciphers: [ECDHE-ECDSA-CHACHA20-POLY1305]
               ciphersuites: [TLS_CHACHA20_POLY1305_SHA256]
               curves: [P-521]
+              client_ca: ca.pem
+              client_certificates: required
               ticket_rotation: 1h
               handshake_timeout: 2s
             http2:
@@ -349,6 +351,7 @@ import Upstream
         #expect(settings.unknownServerName == .refuse)
         #expect(settings.applicationProtocols == ["http/1.1", "h2"])
         #expect(settings.minimumVersion == .tls13 && settings.maximumVersion == .tls13)
+        #expect(settings.clientAuthorities?.name.hasSuffix("/ca.pem") == true && settings.requiresClientCertificate)
         #expect(settings.cipherSuites12 == ["ECDHE-ECDSA-CHACHA20-POLY1305"])
         #expect(settings.cipherSuites13 == ["TLS_CHACHA20_POLY1305_SHA256"])
         #expect(settings.groups == ["P-521"])

@@ -2,14 +2,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import COpenSSL
-
-@testable import Credentials
+package import Credentials
 
 /// Signs tokens, right ones and wrong ones: what an issuer, or somebody who would like to be one, does.
-@safe final class TestIssuer: @unchecked Sendable {
+@safe package final class TestIssuer: @unchecked Sendable {
     private let key: OpaquePointer?
     private let secret: [UInt8]
-    let algorithm: TokenAlgorithm
+    package let algorithm: TokenAlgorithm
+
+    /// Of the digest; 0 where the key's algorithm hashes by itself.
+    private var bits: Int { algorithm == .edDSA ? 0 : Int(algorithm.rawValue.suffix(3)) ?? 0 }
 
     private init(_ key: OpaquePointer?, secret: [UInt8] = [], _ algorithm: TokenAlgorithm) {
         unsafe self.key = key
@@ -19,16 +21,16 @@ import COpenSSL
 
     deinit { unsafe EVP_PKEY_free(key) }
 
-    static func rsa(_ algorithm: TokenAlgorithm, bits: UInt32 = 2_048) -> TestIssuer {
+    package static func rsa(_ algorithm: TokenAlgorithm, bits: UInt32 = 2_048) -> TestIssuer {
         unsafe TestIssuer(holdfast_EVP_RSA_gen(bits), algorithm)
     }
 
-    static func elliptic(_ algorithm: TokenAlgorithm) -> TestIssuer {
+    package static func elliptic(_ algorithm: TokenAlgorithm) -> TestIssuer {
         let curve = algorithm == .es256 ? "P-256" : algorithm == .es384 ? "P-384" : "P-521"
         return unsafe TestIssuer(holdfast_EVP_EC_gen(curve), algorithm)
     }
 
-    static func ed25519() -> TestIssuer {
+    package static func ed25519() -> TestIssuer {
         var key: OpaquePointer?
         let context = unsafe EVP_PKEY_CTX_new_id(EVP_PKEY_ED25519, nil)
         unsafe EVP_PKEY_keygen_init(context)
@@ -37,30 +39,30 @@ import COpenSSL
         return unsafe TestIssuer(key, .edDSA)
     }
 
-    static func secret(_ secret: [UInt8], _ algorithm: TokenAlgorithm) -> TestIssuer {
+    package static func secret(_ secret: [UInt8], _ algorithm: TokenAlgorithm) -> TestIssuer {
         unsafe TestIssuer(nil, secret: secret, algorithm)
     }
 
     // MARK: Tokens
 
     /// A token of exactly these two texts.
-    func token(header: String, payload: String) -> String {
+    package func token(header: String, payload: String) -> String {
         let signed = TestIssuer.encoded(header) + "." + TestIssuer.encoded(payload)
         return signed + "." + Base64.encode(sign(Array(signed.utf8)), .url)
     }
 
-    func token(kid: String? = nil, _ payload: String) -> String {
+    package func token(kid: String? = nil, _ payload: String) -> String {
         token(header: #"{"alg":"\#(algorithm.rawValue)""# + (kid.map { #","kid":"\#($0)""# } ?? "") + "}", payload: payload)
     }
 
-    static func encoded(_ text: String) -> String { Base64.encode(Array(text.utf8), .url) }
+    package static func encoded(_ text: String) -> String { Base64.encode(Array(text.utf8), .url) }
 
-    func sign(_ message: [UInt8]) -> [UInt8] {
-        if algorithm.isSymmetric { return TestIssuer.mac(message, secret, bits: algorithm.digestBytes * 8) }
+    package func sign(_ message: [UInt8]) -> [UInt8] {
+        if algorithm.isSymmetric { return TestIssuer.mac(message, secret, bits: bits) }
         let context = unsafe EVP_MD_CTX_new()
         defer { unsafe EVP_MD_CTX_free(context) }
         var parameters: OpaquePointer?
-        unsafe EVP_DigestSignInit(context, &parameters, holdfast_digest(Int32(algorithm.digestBytes * 8)), nil, key)
+        unsafe EVP_DigestSignInit(context, &parameters, holdfast_digest(Int32(bits)), nil, key)
         if algorithm.family == .rsaPSS {
             unsafe EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING)
             unsafe EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_DIGEST)
@@ -73,7 +75,7 @@ import COpenSSL
         return algorithm.family == .ecdsa ? raw(signature) : signature
     }
 
-    static func mac(_ message: [UInt8], _ secret: [UInt8], bits: Int) -> [UInt8] {
+    package static func mac(_ message: [UInt8], _ secret: [UInt8], bits: Int) -> [UInt8] {
         var out = [UInt8](repeating: 0, count: 64)
         let length = unsafe holdfast_hmac(Int32(bits), secret, secret.count, message, message.count, &out)
         return Array(out.prefix(Int(length)))
@@ -95,7 +97,7 @@ import COpenSSL
     // MARK: Keys
 
     /// The members of the key as a JWK, without braces.
-    func members(kid: String? = nil, declares: Bool = true) -> String {
+    package func members(kid: String? = nil, declares: Bool = true) -> String {
         var text = ""
         func add(_ name: String, _ value: String) { text += (text.isEmpty ? "" : ",") + "\"\(name)\":\"\(value)\"" }
         if let kid { add("kid", kid) }
@@ -123,10 +125,10 @@ import COpenSSL
         return text
     }
 
-    func jwk(kid: String? = nil, declares: Bool = true) -> String { "{" + members(kid: kid, declares: declares) + "}" }
+    package func jwk(kid: String? = nil, declares: Bool = true) -> String { "{" + members(kid: kid, declares: declares) + "}" }
 
     /// The public key in PEM, which confused verifiers take for a secret.
-    var pem: [UInt8] {
+    package var pem: [UInt8] {
         let bio = unsafe BIO_new(BIO_s_mem())
         defer { unsafe BIO_free_all(bio) }
         unsafe PEM_write_bio_PUBKEY(bio, key)
@@ -136,7 +138,7 @@ import COpenSSL
     }
 
     /// The same in DER.
-    var der: [UInt8] {
+    package var der: [UInt8] {
         let length = unsafe i2d_PUBKEY(key, nil)
         var bytes = [UInt8](repeating: 0, count: Int(length))
         _ = unsafe bytes.withUnsafeMutableBufferPointer { out in
