@@ -20,7 +20,7 @@ import Testing
         routes: [{ match: { path: /* }, answer: { body: "served\\n" }, filters: [{ custom: { name: audit, settings: { level: brief } } }] }]
         """.write(toFile: file, atomically: true, encoding: .utf8)
         let output = "\(folder)/output"
-        FileManager.default.createFile(atPath: output, contents: nil)
+        try Data().write(to: URL(fileURLWithPath: output))
         let process = Process()
         process.executableURL = URL(fileURLWithPath: Self.program)
         process.arguments = [file]

@@ -47,8 +47,8 @@ import Testing
             .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
         let docs = checkout.appendingPathComponent("docs")
         var pages = [docs.appendingPathComponent("filters.md")]
-        pages += try FileManager.default.contentsOfDirectory(at: docs.appendingPathComponent("filters"), includingPropertiesForKeys: nil)
-            .filter { $0.pathExtension == "md" }
+        let more = try? FileManager.default.contentsOfDirectory(at: docs.appendingPathComponent("filters"), includingPropertiesForKeys: nil)
+        pages += (more ?? []).filter { $0.pathExtension == "md" }
         var read = 0
         for page in pages {
             let parts = try String(contentsOf: page, encoding: .utf8).components(separatedBy: "```yaml\n").dropFirst()
