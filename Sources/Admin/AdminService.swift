@@ -45,7 +45,8 @@ final class AdminService: RequestService {
             guard isRead(exchange) else { return }
             answer.fields.append(.contentType, "application/json")
             UpstreamReport(
-                clusters: gateway.snapshot.upstreams.map(\.current), overrides: gateway.overrides, now: gateway.context.reactor.now
+                clusters: gateway.snapshot.upstreams.map(\.current), overrides: gateway.overrides, overload: gateway.overload,
+                now: gateway.context.reactor.now
             ).write(into: &body)
             finish(exchange, 200)
         } else if let id = head.withBytes(head.path, { AdminService.explainedID($0) }) {
@@ -124,7 +125,9 @@ final class AdminService: RequestService {
         case .reset: overrides.reset(cluster, reason: command.reason)
         }
         answer.fields.append(.contentType, "application/json")
-        UpstreamReport(clusters: [cluster], overrides: overrides, now: gateway.context.reactor.now).write(into: &body)
+        UpstreamReport(
+            clusters: [cluster], overrides: overrides, overload: gateway.overload, now: gateway.context.reactor.now
+        ).write(into: &body)
         finish(exchange, 200)
     }
 

@@ -12,6 +12,7 @@ import Upstream
 struct UpstreamReport {
     let clusters: [UpstreamCluster]
     let overrides: BreakerOverrides?
+    let overload: Overload
     let now: Instant
 
     func write(into body: inout ByteBuffer) {
@@ -20,7 +21,16 @@ struct UpstreamReport {
             body.append(i == 0 ? "\n" : ",\n")
             write(cluster, into: &body)
         }
-        body.append("\n]}\n")
+        body.append("\n],\"overload\":{")
+        for (i, entry) in overload.report.enumerated() {
+            body.append(i == 0 ? "" : ",")
+            text(entry.signal.name, &body)
+            body.append(":{\"level\":")
+            body.append(decimal: entry.level)
+            number("reading_percent", UInt64(max(0, entry.reading.tenThousandths / 100)), &body)
+            body.append("}")
+        }
+        body.append("}}\n")
     }
 
     private func write(_ cluster: UpstreamCluster, into body: inout ByteBuffer) {
@@ -52,6 +62,9 @@ struct UpstreamReport {
         number("high_water", UInt64(state.highWater), &body)
         number("queued", UInt64(state.queued), &body)
         number("places", UInt64(state.places), &body)
+        if let limit = state.adaptiveLimit { number("adaptive_limit", UInt64(max(0, limit)), &body) }
+        number("shed_level", UInt64(state.shedLevel), &body)
+        if let throttle = state.throttle { number("throttle_percent", UInt64(max(0, throttle) * 100), &body) }
         body.append("},\"retries\":{\"available\":")
         body.append(decimal: state.retriesAvailable)
         number("outstanding", UInt64(state.retriesOutstanding), &body)

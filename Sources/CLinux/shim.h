@@ -22,6 +22,8 @@
 #include <unistd.h>
 
 extern int accept4(int listener, struct sockaddr *address, socklen_t *length, int flags);
+/// malloc_trim(3): gives the free pages of all arenas back to the kernel.
+extern int malloc_trim(size_t pad);
 extern int pthread_setname_np(pthread_t thread, const char *name);
 extern int sched_getaffinity(pid_t pid, size_t size, cpu_set_t *set);
 

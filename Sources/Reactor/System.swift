@@ -43,3 +43,10 @@ package enum DescriptorLimit {
         return UInt64(limit.rlim_cur)
     }
 }
+
+/// The memory of this process.
+package enum ProcessMemory {
+    /// Gives pages that were freed back to the kernel, which the allocator does of its own accord only at the end of its heaps. It takes
+    /// milliseconds for each gigabyte.
+    package static func giveBackFree() { malloc_trim(0) }
+}

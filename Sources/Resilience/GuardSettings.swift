@@ -9,6 +9,8 @@ public struct GuardSettings: Equatable, Sendable {
     public var bulkhead = BulkheadSettings()
     /// `nil`: no second attempt is sent beside a slow one. Default.
     public var hedging: HedgeSettings?
+    /// `nil`: no client is turned away because the upstream turns so much away. Default.
+    public var throttle: ThrottleSettings?
 
     public init() {}
 }

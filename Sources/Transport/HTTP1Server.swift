@@ -35,6 +35,7 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
     /// Body bytes given to the handler and not yet consumed: reading stops while there are any.
     private var unconsumed = 0
     private var isProcessing = false
+    private var idleBegan = Instant.origin
     private let timer = Timer()
 
     package init(info: ServerConnectionInfo) {
@@ -354,7 +355,11 @@ package final class HTTP1Server: ConnectionHandler, TimerOwner {
         }
     }
 
+    /// Since when it has had no exchange; `nil`: one is under way.
+    var idleSince: Instant? { phase == .idle ? idleBegan : nil }
+
     private func armIdle() {
+        idleBegan = now
         connection.context.reactor.schedule(timer, at: now.advanced(by: info.settings.idleTimeout))
     }
 

@@ -15,6 +15,7 @@ package final class HTTP2Server: ConnectionHandler, TimerOwner, HTTP2SessionHand
     private enum TimerPurpose { case idle, age, drain }
     private var purpose = TimerPurpose.idle
     private var isFinishing = false
+    private var idleBegan = Instant.origin
     private let timer = Timer()
 
     /// Between the two GOAWAYs of a graceful end: streams under way to us in that time are still taken (RFC 9113 §6.8).
@@ -111,7 +112,11 @@ package final class HTTP2Server: ConnectionHandler, TimerOwner, HTTP2SessionHand
 
     func wantsFlush() { connection.requestTurnEnd() }
 
+    /// Since when it has had no exchange; `nil`: one is under way.
+    var idleSince: Instant? { session.activeStreamCount == 0 && purpose == .idle ? idleBegan : nil }
+
     private func armIdle() {
+        idleBegan = now
         purpose = .idle
         connection.context.reactor.schedule(timer, at: now.advanced(by: info.settings.idleTimeout))
     }

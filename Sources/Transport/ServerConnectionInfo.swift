@@ -29,6 +29,9 @@ package final class ServerConnectionInfo {
     package private(set) lazy var tlsVersion = connection.tls?.version ?? ""
     package private(set) lazy var tlsCipher = connection.tls?.cipherName ?? ""
 
+    /// No exchange follows those under way (HTTP/1: `Connection: close`; HTTP/2: GOAWAY in two steps).
+    package func endAfterExchanges() { owner?.drain() }
+
     init(connection: Connection, settings: ServerSettings, service: any RequestService) {
         self.connection = connection
         self.settings = settings

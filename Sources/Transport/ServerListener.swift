@@ -1,7 +1,7 @@
 // Holdfast
 // SPDX-License-Identifier: Apache-2.0
 
-import Core
+package import Core
 import HTTP
 package import Reactor
 package import TLS
@@ -67,6 +67,11 @@ package final class ServerListener: Listener {
     package func drain() {
         close()
         for server in open.values { server.drain() }
+    }
+
+    /// Ends connections that have had no exchange since `instant`.
+    package func endConnections(idleSince instant: Instant) {
+        for server in open.values { server.end(idleSince: instant) }
     }
 
     /// Closes whatever is still open.
@@ -144,6 +149,11 @@ package final class ServerConnection: ConnectionHandler {
         } else {
             connection?.close()
         }
+    }
+
+    func end(idleSince instant: Instant) {
+        guard let idleSince = http1?.idleSince ?? http2?.idleSince, idleSince <= instant, !isDraining else { return }
+        drain()
     }
 
     func abort() {

@@ -50,7 +50,7 @@ package struct CallerTerms: Equatable, Sendable {
         if isTrusted {
             // Passed on as it is: the next hop sheds by it too.
             if let i = head.fields.first(.xHoldfastPriority) {
-                priority = head.fields.withValue(i) { word in Priority.allCases.first { word.equals($0.word) } }
+                priority = CallerTerms.priority(head, i)
             }
             attempt = max(number(.xHoldfastAttempt, head) ?? 1, (number(.grpcPreviousAttempts, head) ?? 0) + 1)
         }
@@ -59,6 +59,15 @@ package struct CallerTerms: Equatable, Sendable {
         }
         // A stranger's word would be believed by the next hop, which trusts us.
         if !isTrusted { head.fields.removeAll(.xHoldfastPriority) }
+    }
+
+    /// How much a caller, who must be trusted, says that its request matters.
+    package static func priority(in head: RequestHead) -> Priority? {
+        head.fields.first(.xHoldfastPriority).flatMap { priority(head, $0) }
+    }
+
+    private static func priority(_ head: RequestHead, _ i: Int) -> Priority? {
+        head.fields.withValue(i) { word in Priority.allCases.first { word.equals($0.word) } }
     }
 
     private func number(_ name: FieldName, _ head: RequestHead) -> Int? {

@@ -273,7 +273,9 @@ package final class GuardedExchange {
             fail(attempts == 0 ? .deadlineInsufficient : .deadline, detail: "no time left for an attempt")
             return
         }
-        switch pools.cluster.guardian.admit(now: now, request: key, isFirstAttempt: attempts == 0, priority: priority) {
+        switch pools.cluster.guardian.admit(
+            now: now, request: key, isFirstAttempt: attempts == 0, priority: priority, client: clientKey)
+        {
         case .admitted(let permit):
             self.permit = consume permit
             dispatch()
@@ -282,6 +284,14 @@ package final class GuardedExchange {
             queue(until: min(now.advanced(byNanoseconds: limits.queue), totalDeadline))
         case .refused(let refusal):
             refused(refusal)
+        }
+    }
+
+    /// By which a client is throttled as a whole: its address, and of IPv6 the 64 bits that a network has for itself.
+    private var clientKey: UInt64? {
+        clientAddress.map { bits in
+            let network = UInt64(truncatingIfNeeded: bits >> 64)
+            return network == 0 ? UInt64(truncatingIfNeeded: bits) : network
         }
     }
 

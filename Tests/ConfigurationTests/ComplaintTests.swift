@@ -20,7 +20,7 @@ struct ComplaintTests {
         Row("thread: 2", "x.yaml:1:1: unknown key \"thread\"; did you mean threads?", "an unknown key has a neighbour"),
         Row(
             "ciphers: []",
-            "x.yaml:1:1: unknown key \"ciphers\"; known are threads, server_name, seed, trusted_networks, request_id, admin, admin_token, explain, access_log, limits, drain, listeners, upstreams, routes",
+            "x.yaml:1:1: unknown key \"ciphers\"; known are threads, server_name, seed, trusted_networks, request_id, admin, admin_token, explain, access_log, limits, overload, drain, listeners, upstreams, routes",
             "or it has none"),
         Row("access-log: off", "x.yaml:1:1: unknown key \"access-log\"; did you mean access_log?", "a dash for an underscore"),
         Row("threads: many", "x.yaml:1:10: threads: \"many\" is no integer; expected an integer from 1 to 1024", "not a number"),
@@ -47,6 +47,10 @@ struct ComplaintTests {
         Row(
             "drain: 2h", "x.yaml:1:8: drain: \"2h\" is out of range; expected a duration such as 250ms, 5s or 1m, from 0s to 1h",
             "too long"),
+        Row(
+            "overload: { memory: 5%, lag: 1ms }",
+            "x.yaml:1:21: overload.memory: \"5%\" is out of range; expected a share such as 20%, from 10% to 100%\nx.yaml:1:30: overload.lag: \"1ms\" is out of range; expected a duration such as 250ms, 5s or 1m, from 10ms to 1m",
+            "limits that shed everything"),
         Row(
             "drain: -1s", "x.yaml:1:8: drain: \"-1s\" is no duration; expected a duration such as 250ms, 5s or 1m, from 0s to 1h",
             "negative"),
@@ -245,6 +249,10 @@ struct ComplaintTests {
             "guard: { hedging: { quantile: 100%, minimum_delay: 0ms } }",
             "x.yaml:5:69: upstreams.a.guard.hedging.quantile: \"100%\" is out of range; expected a share such as 20%, from 50% to 99.99%\nx.yaml:5:90: upstreams.a.guard.hedging.minimum_delay: \"0ms\" is out of range; expected a duration such as 250ms, 5s or 1m, from 1ms to 1m",
             "a hedge of every request"),
+        Row(
+            "guard: { throttle: { multiplier: 0.5, maximum: 0% } }",
+            "x.yaml:5:72: upstreams.a.guard.throttle.multiplier: \"0.5\" is out of range; expected a number such as 13.8, from 1 to 100\nx.yaml:5:86: upstreams.a.guard.throttle.maximum: \"0%\" is out of range; expected a share such as 20%, from 0.01% to 100%",
+            "a throttle that lets less through than is accepted"),
         Row(
             "guard: { breaker: { failure_rate: 0% } }",
             "x.yaml:5:73: upstreams.a.guard.breaker.failure_rate: \"0%\" is out of range; expected a share such as 20%, from 0.01% to 100%",

@@ -27,6 +27,9 @@ struct EdgeModelTests {
         #expect(edge.requestID.answer)
         #expect(edge.accessLog == Configuration.AccessLog())
         #expect(edge.limits == Configuration.Limits())
+        var overload = Configuration.Overload()
+        overload.memoryLimit = 2 << 30
+        #expect(edge.overload == overload)
     }
 
     @Test func listeners() throws {
@@ -68,6 +71,7 @@ struct EdgeModelTests {
         check.host = "users.internal"
         users.healthCheck = check
         users.guardSettings.hedging = HedgeSettings()
+        users.guardSettings.throttle = ThrottleSettings()
         users.balance = .hash
         users.hashKey = .header("x-user")
         users.guardSettings.breaker.halfOpenWait = .seconds(10)

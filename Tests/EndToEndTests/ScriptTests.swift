@@ -13,6 +13,8 @@ import Testing
 
     @Test func P10_P13_limitsHoldAcrossReactors() throws { try passes("limits.py") }
 
+    @Test func P22_itShedsBeforeItRunsOutOfDescriptorsOrMemory() throws { try passes("overload.py") }
+
     @Test func P11_oneOfFourEndpointsIsKilled() throws { try passes("dying.py") }
 
     private func passes(_ name: String) throws {

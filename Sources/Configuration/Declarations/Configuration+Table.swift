@@ -39,6 +39,9 @@ extension Configuration {
                 Field("access_log", \.accessLog, AccessLog.table.kind(AccessLog()).orOff(), "One line a request."),
                 Field("limits", \.limits, Limits.table.kind(Limits()), "How much of anything a peer may ask for."),
                 Field(
+                    "overload", \.overload, Overload.table.kind(Overload()),
+                    "How short of something the whole gateway may be before it turns requests away."),
+                Field(
                     "drain", \.drain, .duration(.zero ... .seconds(3600)),
                     "How long exchanges under way may take once the gateway stops or hands over."),
                 Field("listeners", \.listeners, Listener.kind.list(atLeast: 1), required: true, "Where clients are served."),

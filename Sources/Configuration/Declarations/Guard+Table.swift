@@ -23,6 +23,9 @@ extension GuardSettings {
                 Field(
                     "hedging", \.hedging, HedgeSettings.table.kind(HedgeSettings()).orOff(),
                     "Sends a request that waits long for its answer to another endpoint as well; the first answer counts."),
+                Field(
+                    "throttle", \.throttle, ThrottleSettings.table.kind(ThrottleSettings()).orOff(),
+                    "Turns clients away while the upstream turns most of them away itself."),
             ])
     }
 }

@@ -42,6 +42,10 @@ package final class GatewayReactor {
     private var drainWatch: DrainWatch?
     private var ticketRotation: TicketRotation?
     private var guardWatch: GuardWatch?
+    /// Of the whole process.
+    package let overload: Overload
+    private var overloadWatch: OverloadWatch?
+    private var resourceWatch: ResourceWatch?
     private var filterWatch: FilterWatch?
     /// Where filters say what happens to their keys and files.
     package var filterLog: OperationalLog?
@@ -57,7 +61,7 @@ package final class GatewayReactor {
 
     init(
         context: TransportContext, shard: Int, of reactors: Int = 1, snapshot: GatewaySnapshot, connections: ConnectionCount,
-        accessLane: LogLane?, explanations: ExplainStore? = nil, replay: ReplayMemory? = nil
+        accessLane: LogLane?, explanations: ExplainStore? = nil, replay: ReplayMemory? = nil, overload: Overload? = nil
     ) {
         reactor = context.reactor
         self.reactors = reactors
@@ -66,6 +70,7 @@ package final class GatewayReactor {
         self.snapshot = snapshot
         self.connections = connections
         self.accessLane = accessLane
+        self.overload = overload ?? Overload()
         self.replay = replay ?? ReplayMemory(limit: snapshot.replayLimit)
         self.explanations = explanations ?? ExplainStore(capacity: snapshot.explain?.keep ?? 0)
         pools = snapshot.upstreams.map { UpstreamPools(cluster: $0.current, context: context) }
@@ -223,6 +228,21 @@ package final class GatewayReactor {
     package func lookAfterBreakers(_ log: OperationalLog) {
         guardWatch = GuardWatch(home: self, log: log)
         overrides = BreakerOverrides(reactor: reactor, log: log)
+    }
+
+    /// Each reactor probes its own loop.
+    func watchOverload(_ log: OperationalLog) { overloadWatch = OverloadWatch(home: self, log: OverloadLog(log: log)) }
+
+    /// Only one reactor reads what the process uses.
+    func watchResources(_ log: OperationalLog, _ source: ResourceWatch.Source = ResourceWatch.Source()) {
+        resourceWatch = ResourceWatch(home: self, log: OverloadLog(log: log), source: source)
+    }
+
+    /// Ends client connections that have had no exchange since `instant`, and lets spare objects go.
+    func endConnections(idleSince instant: Instant) {
+        for listener in listeners { listener.socket.endConnections(idleSince: instant) }
+        spare.removeAll()
+        spareGuarded.removeAll()
     }
 
     /// Only one reactor looks after what filters read from outside.

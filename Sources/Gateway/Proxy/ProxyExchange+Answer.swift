@@ -4,7 +4,9 @@
 import Core
 import HTTP
 import Reactor
+import Telemetry
 import Transport
+import Upstream
 
 /// Answers that the gateway gives by itself.
 extension ProxyExchange {
@@ -30,6 +32,26 @@ extension ProxyExchange {
             answer.fields.append(name: name, value: value, known: .other)
         }
         respond(answer, exchange, snapshot)
+    }
+
+    /// Turns a request away while the gateway is short of time, memory or descriptors (semantics, section 10): before filters and upstream
+    /// cost anything. What the gateway answers by itself costs no more than a refusal and is served. True: it has been answered.
+    func sheds(_ route: RoutePlan, _ exchange: ServerExchange, _ snapshot: GatewaySnapshot) -> Bool {
+        guard !route.action.upstreams.isEmpty else { return false }
+        let isTrusted = facts.identity?.isTrusted ?? false
+        let priority = isTrusted ? CallerTerms.priority(in: exchange.head) ?? route.priority : route.priority
+        guard let reason = home.overload.reason(for: priority) else { return false }
+        // Each connection is a descriptor and some memory; one that waits for its client to come back is both for nothing.
+        if reason != .shedLag { exchange.info.endAfterExchanges() }
+        if let fallback = route.fallback, fallback.reasons.contains(reason), case .answer(let answer) = fallback.action {
+            facts.degradedBy = reason
+            facts.reason = reason
+            route.metrics.degraded.add(shard: home.shard)
+            respond(with: answer, exchange, snapshot)
+        } else {
+            refuse(reason, detail: nil)
+        }
+        return true
     }
 
     func respond(with fixed: FixedAnswer, _ exchange: ServerExchange, _ snapshot: GatewaySnapshot) {

@@ -155,6 +155,7 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     {
         let route = snapshot.routes[match.route]
         self.route = route
+        if home.overload.isShedding, sheds(route, exchange, snapshot) { return }
         if let chain = listener.chains.isEmpty ? route.chain : listener.chains[match.route] {
             beginFilters(chain, match, exchange, snapshot)
         } else {

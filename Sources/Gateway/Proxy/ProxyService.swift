@@ -28,6 +28,11 @@ final class ProxyService: RequestService {
     }
 
     func admitsConnection(_ peer: SocketAddress) -> Bool {
+        if let reason = home.overload.refusesConnections {
+            plan.metrics.refused.add(shard: home.shard)
+            home.snapshot.metrics.count(reason, shard: home.shard)
+            return false
+        }
         guard
             home.connections.admit(
                 listener: plan.address, listenerLimit: plan.connectionLimit, limit: home.snapshot.connectionLimit)

@@ -30,6 +30,7 @@ public final class GatewayServer {
     private let ticketKeys: TicketKeys
     private let explanations: ExplainStore
     private let replay: ReplayMemory
+    private let overload = Overload()
     private let accessSink: LogSink?
     private let accessDestination: Configuration.AccessLog.Destination?
 
@@ -53,6 +54,7 @@ public final class GatewayServer {
         explanations = ExplainStore(capacity: snapshot.explain?.keep ?? 0)
         replay = ReplayMemory(limit: snapshot.replayLimit)
         group = try ReactorGroup(count: threads, draw: draw)
+        overload.apply(snapshot.overload, memoryLimit: ProcessResources.memoryLimit)
         registerMetrics()
         warnAboutCertificates(snapshot)
     }
@@ -83,7 +85,7 @@ public final class GatewayServer {
             let gateway = GatewayReactor(
                 context: TransportContext(reactor: reactor), shard: reactor.index, of: group.reactors.count, snapshot: snapshot,
                 connections: connections, accessLane: accessSink?.lane(shard: reactor.index), explanations: explanations,
-                replay: replay)
+                replay: replay, overload: overload)
             gateway.filterLog = log
             gateways.append(Confined(gateway, to: reactor))
         }
@@ -110,6 +112,7 @@ public final class GatewayServer {
         let log = log
         let registry = registry
         let others = gateways.dropFirst()
+        for gateway in gateways { post(to: gateway) { $0.watchOverload(log) } }
         run(on: gateways[0]) { gateway in
             gateway.lookUpNames(AresResolver(reactor: gateway.reactor), log, registry) {
                 for other in others { other.reactor.post { other.value.takeEndpoints() } }
@@ -117,6 +120,7 @@ public final class GatewayServer {
             gateway.rotateTickets(keys)
             gateway.lookAfterBreakers(log)
             gateway.lookAfterFilters()
+            gateway.watchResources(log)
             gateway.checkEndpoints(log, registry)
         }
     }
@@ -163,6 +167,7 @@ public final class GatewayServer {
         run(on: gateways[0]) { fresh.applyGuardSettings(now: $0.reactor.now) }
         explanations.setCapacity(fresh.explain?.keep ?? 0)
         replay.setLimit(fresh.replayLimit)
+        overload.apply(fresh.overload, memoryLimit: ProcessResources.memoryLimit)
         GuardMetrics.retire(old.upstreams.map(\.current), now: fresh.upstreams.map(\.current), in: registry)
         snapshot = fresh
         configuration = next
@@ -247,6 +252,7 @@ public final class GatewayServer {
                 "holdfast_replay_abandoned_total", help: "Request bodies not kept because a cap was reached.",
                 labels: [("scope", scope)], read: read)
         }
+        OverloadMetrics.register(overload, in: registry)
         registerGuards()
     }
 

@@ -32,6 +32,7 @@ package final class GatewaySnapshot: Sendable {
     let bodyLimits: BodyLimits
     let writeTimeout: Duration
     let connectionLimit: Int
+    let overload: OverloadPlan
     /// Of all reactors together.
     let handshakeLimit: Int
     /// Bytes of bodies kept for replay, of all requests together.
@@ -48,7 +49,8 @@ package final class GatewaySnapshot: Sendable {
         listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster],
         upstreamChains: [FilterChain?], via: ViaField, requestID: RequestIDPlan, filters: [String: any Filter], identityFields: IdentityFields?,
         emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyLimits: BodyLimits,
-        writeTimeout: Duration, connectionLimit: Int, handshakeLimit: Int, replayLimit: Int, metrics: RequestMetrics,
+        writeTimeout: Duration, connectionLimit: Int, overload: OverloadPlan, handshakeLimit: Int, replayLimit: Int,
+        metrics: RequestMetrics,
         accessLog: AccessLogPlan?, explain: ExplainPlan?, adminToken: [UInt8]?
     ) {
         self.listeners = listeners
@@ -66,6 +68,7 @@ package final class GatewaySnapshot: Sendable {
         self.bodyLimits = bodyLimits
         self.writeTimeout = writeTimeout
         self.connectionLimit = connectionLimit
+        self.overload = overload
         self.handshakeLimit = handshakeLimit
         self.replayLimit = replayLimit
         self.metrics = metrics
@@ -155,6 +158,7 @@ package final class RoutePlan: Sendable {
     let action: Action
     let rewrite: PathRewrite
     let isIdempotent: Bool
+    let priority: Priority
     let fallback: FallbackPlan?
     /// By position of the upstream; the route's overrides are applied.
     let limits: [Int: AttemptLimits]
@@ -166,7 +170,7 @@ package final class RoutePlan: Sendable {
     let metrics: RouteMetrics
 
     init(
-        name: String, action: Action, rewrite: PathRewrite, isIdempotent: Bool, fallback: FallbackPlan?,
+        name: String, action: Action, rewrite: PathRewrite, isIdempotent: Bool, priority: Priority, fallback: FallbackPlan?,
         limits: [Int: AttemptLimits], chain: FilterChain?, answersPreflights: Bool, parameterNames: [String],
         metrics: RouteMetrics
     ) {
@@ -177,6 +181,7 @@ package final class RoutePlan: Sendable {
         self.action = action
         self.rewrite = rewrite
         self.isIdempotent = isIdempotent
+        self.priority = priority
         self.fallback = fallback
         self.limits = limits
         self.metrics = metrics

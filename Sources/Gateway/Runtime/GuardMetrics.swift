@@ -30,6 +30,9 @@ enum GuardMetrics {
         gauge("holdfast_shed_level", "Classes of priority that are turned away, least important first, 0 to 3.") {
             Double($0.shedLevel)
         }
+        gauge("holdfast_throttle_probability", "Share of the requests that the client throttle turns away; 0 while it is off.") {
+            $0.throttle ?? 0
+        }
         gauge("holdfast_bulkhead_permits_in_use", "Permits in use.") { Double($0.permitsInUse) }
         for priority in Priority.allCases {
             registry.gauge(

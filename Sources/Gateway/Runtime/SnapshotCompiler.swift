@@ -93,7 +93,7 @@ struct SnapshotCompiler {
             bodyLimits: BodyLimits(
                 idleNanoseconds: limits.bodyIdleTimeout.wholeNanoseconds,
                 bytesPerSecond: Double(limits.bodyMinimumBytesPerSecond)),
-            writeTimeout: limits.writeTimeout, connectionLimit: limits.connections,
+            writeTimeout: limits.writeTimeout, connectionLimit: limits.connections, overload: overloadPlan,
             handshakeLimit: limits.handshakes, replayLimit: limits.replayBytes,
             metrics: RequestMetrics(registry: registry, upstreams: upstreams.map(\.name)), accessLog: accessLog,
             explain: configuration.explain.map { ExplainPlan(keep: $0.keep, rate: $0.rate, sampling: $0.sampling.tenThousandths) },
@@ -119,6 +119,13 @@ struct SnapshotCompiler {
             complaints.append("admin_token: \(secret) has \(token.count) bytes; at least 16 are needed")
         } catch { complaints.append("admin_token: \(error)") }
         return nil
+    }
+
+    private var overloadPlan: OverloadPlan {
+        let overload = configuration.overload
+        return OverloadPlan(
+            lagNanoseconds: overload.lag?.wholeNanoseconds, memory: overload.memory, memoryBytes: overload.memoryLimit,
+            descriptors: overload.descriptors)
     }
 
     private var requestID: RequestIDPlan {
@@ -425,7 +432,8 @@ struct SnapshotCompiler {
             }
             let leadsToFilters = targets.contains { upstreamChains.indices.contains($0) && upstreamChains[$0] != nil }
             let plan = RoutePlan(
-                name: name, action: action, rewrite: rewrite, isIdempotent: route.idempotent, fallback: fallback, limits: limits,
+                name: name, action: action, rewrite: rewrite, isIdempotent: route.idempotent, priority: route.priority,
+                fallback: fallback, limits: limits,
                 chain: FilterChain(own) ?? (leadsToFilters ? .empty : nil),
                 answersPreflights: (route.filters + configuration.listeners.flatMap(\.filters)).contains { $0.kind == "cors" },
                 parameterNames: route.match.path?.parameterNames ?? [], metrics: RouteMetrics(registry: registry, route: name))

@@ -14,13 +14,19 @@ public struct AttemptPermit: ~Copyable, Sendable {
     private var call: CircuitBreaker.Call
     private var sampleClock: SampleClock
     private let priority: Priority
+    /// Whether the throttle is still to be told of the outcome.
+    private var isThrottled: Bool
     /// Why an enforcing breaker would have refused this attempt (shadow mode, forced closed).
     public let wouldRefuse: Reason?
     private var holdsPermit = true
 
-    init(_ owner: Guard, _ call: CircuitBreaker.Call, _ start: SampleClock.Start, _ priority: Priority, wouldRefuse: Reason?) {
+    init(
+        _ owner: Guard, _ call: CircuitBreaker.Call, _ start: SampleClock.Start, _ priority: Priority, isThrottled: Bool,
+        wouldRefuse: Reason?
+    ) {
         self.owner = owner
         self.priority = priority
+        self.isThrottled = isThrottled
         self.call = call
         sampleClock = SampleClock(start)
         self.wouldRefuse = wouldRefuse
@@ -45,12 +51,14 @@ public struct AttemptPermit: ~Copyable, Sendable {
             sampleClock.headArrived(now)
             if let outcome { note(outcome, now: now) }
         }
+        if isThrottled, let outcome { tellThrottle(outcome, now: now) }
         if call.isFollowed { owner.headArrived(call, outcome, retryAfter: retryAfterNanoseconds, now: now) }
     }
 
     /// The outcome is known, but the connection is not free yet: the breaker is told, and the bulkhead permit stays.
     public mutating func settle(_ outcome: Outcome, retryAfterNanoseconds: Int64? = nil, now: Instant) {
         if !sampleClock.isOff { note(outcome, now: now) }
+        if isThrottled { tellThrottle(outcome, now: now) }
         if call.isFollowed { owner.settle(call, outcome, retryAfter: retryAfterNanoseconds, now: now) }
         call = .unfollowed
     }
@@ -59,12 +67,18 @@ public struct AttemptPermit: ~Copyable, Sendable {
     public consuming func report(_ outcome: Outcome, retryAfterNanoseconds: Int64? = nil, now: Instant) {
         holdsPermit = false
         if !sampleClock.isOff { note(outcome, now: now) }
+        if isThrottled { tellThrottle(outcome, now: now) }
         owner.report(call, outcome, retryAfter: retryAfterNanoseconds, priority, now: now)
     }
 
     /// Tells the limit, in a locked step of its own: where it does not adapt, the others carry nothing for it.
     private mutating func note(_ outcome: Outcome, now: Instant) {
         if let sample = sampleClock.sample(outcome, now: now) { owner.note(sample, now: now) }
+    }
+
+    private mutating func tellThrottle(_ outcome: Outcome, now: Instant) {
+        isThrottled = false
+        owner.noteThrottle(outcome, now: now)
     }
 
     deinit { if holdsPermit { owner.discard(call, priority) } }

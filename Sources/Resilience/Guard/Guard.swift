@@ -40,12 +40,18 @@ public final class Guard: Sendable {
     // MARK: Attempts
 
     /// Asks for one attempt. `request` is the key of the request's draws; retries and hedges are not first attempts. `priority`
-    /// decides who is turned away first when there is no permit at once.
-    public func admit(now: Instant, request: UInt64, isFirstAttempt: Bool, priority: Priority = .critical) -> Admission {
+    /// decides who is turned away first when there is no permit at once. `client` is who is throttled as a whole, a hash of its
+    /// address, say; `nil`: each request by itself.
+    public func admit(
+        now: Instant, request: UInt64, isFirstAttempt: Bool, priority: Priority = .critical, client: UInt64? = nil
+    ) -> Admission {
         let closedUntil = gate.load(ordering: .acquiring)
         if now.nanoseconds < closedUntil { return .refused(refuseAtGate(until: closedUntil, now: now)) }
         return admission(
-            step { $0.admit(now: now, request: request, isFirstAttempt: isFirstAttempt, priority: priority) }, priority)
+            step {
+                $0.admit(
+                    now: now, request: request, isFirstAttempt: isFirstAttempt, priority: priority, client: client ?? request)
+            }, priority)
     }
 
     /// Asks the breaker again after a wait. Refused: the permit goes to the next waiter.
@@ -205,6 +211,8 @@ public final class Guard: Sendable {
         }
     }
 
+    func noteThrottle(_ outcome: Outcome, now: Instant) { step { $0.noteThrottle(outcome, now: now) } }
+
     func note(_ sample: LimitSample, now: Instant) { step { $0.note(sample, now: now) } }
 
     func discard(_ call: CircuitBreaker.Call, _ priority: Priority) { step { $0.discard(call, priority) } }
@@ -244,8 +252,8 @@ public final class Guard: Sendable {
 
     private func admission(_ step: GuardState.Step, _ priority: Priority) -> Admission {
         switch step {
-        case .admitted(let call, let start, let wouldRefuse):
-            .admitted(AttemptPermit(self, call, start, priority, wouldRefuse: wouldRefuse))
+        case .admitted(let call, let start, let isThrottled, let wouldRefuse):
+            .admitted(AttemptPermit(self, call, start, priority, isThrottled: isThrottled, wouldRefuse: wouldRefuse))
         case .mustWait: .mustWait
         case .refused(let refusal): .refused(refusal)
         }
@@ -269,6 +277,7 @@ extension GuardState {
             permitsInUseByRank: bulkhead.inUseByRank,
             highWater: bulkhead.highWater, queued: bulkhead.queued, places: bulkhead.places, isCongested: bulkhead.isCongested,
             adaptiveLimit: adaptive?.limit, shedLevel: shedder.level,
+            throttle: throttle?.probability(now: latest),
             retriesAvailable: budget.available(now: latest), retriesOutstanding: budget.outstanding, retriesGranted: budget.granted,
             retriesRefunded: budget.refunded, retriesFree: budget.free, counters: counters)
     }

@@ -26,6 +26,8 @@ public struct GuardSnapshot: Equatable, Sendable {
     public var adaptiveLimit: Int?
     /// Classes of priority that are turned away, least important first, 0 to 3.
     public var shedLevel = 0
+    /// Share of the requests that the throttle turns away, 0 to 1; `nil`: there is none.
+    public var throttle: Double?
 
     // Retry budget.
     public var retriesAvailable = 0
@@ -58,6 +60,7 @@ public struct GuardCounters: Equatable, Sendable {
     public var refusedQueueTimeout: UInt64 = 0
     public var refusedCongestion: UInt64 = 0
     public var refusedShed: UInt64 = 0
+    public var refusedThrottle: UInt64 = 0
     public var refusedRetryBudget: UInt64 = 0
 
     /// Refusals with their reason words, in a fixed order.
@@ -65,7 +68,8 @@ public struct GuardCounters: Equatable, Sendable {
         [
             (.breakerOpen, refusedOpen), (.breakerHalfOpen, refusedHalfOpen), (.breakerRamp, refusedRamp),
             (.breakerForced, refusedForced), (.bulkheadFull, refusedFull), (.bulkheadQueueTimeout, refusedQueueTimeout),
-            (.bulkheadCoDel, refusedCongestion), (.shedOccupancy, refusedShed), (.retryBudget, refusedRetryBudget),
+            (.bulkheadCoDel, refusedCongestion), (.shedOccupancy, refusedShed),
+            (.shedThrottle, refusedThrottle), (.retryBudget, refusedRetryBudget),
         ]
     }
 
@@ -79,6 +83,7 @@ public struct GuardCounters: Equatable, Sendable {
         case .bulkheadQueueTimeout: refusedQueueTimeout += 1
         case .bulkheadCoDel: refusedCongestion += 1
         case .shedOccupancy: refusedShed += 1
+        case .shedThrottle: refusedThrottle += 1
         case .retryBudget: refusedRetryBudget += 1
         default: break
         }

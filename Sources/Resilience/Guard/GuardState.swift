@@ -7,7 +7,7 @@ import Core
 struct GuardState: ~Copyable, Sendable {
     /// What a step decided; turned into tokens outside the lock.
     enum Step {
-        case admitted(CircuitBreaker.Call, SampleClock.Start, wouldRefuse: Reason?)
+        case admitted(CircuitBreaker.Call, SampleClock.Start, isThrottled: Bool, wouldRefuse: Reason?)
         case mustWait
         case refused(Refusal)
     }
@@ -26,6 +26,9 @@ struct GuardState: ~Copyable, Sendable {
     /// Of the limit, where every attempt finds it; 0 while it does not adapt.
     private var epoch: UInt32 = 0
     var shedder = OccupancyShedder()
+    /// `nil`: no client is turned away for what the upstream turns away.
+    var throttle: ClientThrottle?
+    private let identity: UInt64
     var counters = GuardCounters()
     let draw: Draw
     /// The latest instant seen: what is given back without an instant is dated with it.
@@ -42,16 +45,21 @@ struct GuardState: ~Copyable, Sendable {
             settings.breaker, perTry: settings.timeouts.perTry, expectedCalls: min(concurrent, 4_096), draw: draw,
             identity: identity)
         budget = RetryBudget(settings.retries.budget, permits: concurrent)
+        throttle = settings.throttle.map { ClientThrottle($0) }
         self.draw = draw
+        self.identity = identity
         noteOccupancy()
     }
 
     // MARK: Steps
 
     /// Breaker peek, bulkhead permit, breaker reserve: since it is one step, the peek's answer holds for the reserve.
-    mutating func admit(now: Instant, request: UInt64, isFirstAttempt: Bool, priority: Priority) -> Step {
+    mutating func admit(now: Instant, request: UInt64, isFirstAttempt: Bool, priority: Priority, client: UInt64) -> Step {
         see(now)
         if let refusal = breaker.peek(now: latest, request: request, isFirstAttempt: isFirstAttempt) { return refuse(refusal) }
+        if isFirstAttempt, isThrottled(client) {
+            return refuse(Refusal(.shedThrottle, retryAfterNanoseconds: retryAfter(request)))
+        }
         switch bulkhead.take(now: latest, priority: priority) {
         case .mustWait: return sheds(priority) ? refuse(shed(request)) : .mustWait
         case .full: return refuse(sheds(priority) ? shed(request) : full(request))
@@ -100,6 +108,11 @@ struct GuardState: ~Copyable, Sendable {
         noteOccupancy()
     }
 
+    mutating func noteThrottle(_ outcome: Outcome, now: Instant) {
+        see(now)
+        throttle?.record(outcome, now: latest)
+    }
+
     mutating func apply(_ settings: GuardSettings, now: Instant) {
         see(now)
         let concurrent = max(1, settings.bulkhead.concurrent)
@@ -113,6 +126,12 @@ struct GuardState: ~Copyable, Sendable {
         bulkhead.apply(settings.bulkhead.limited(to: adaptive?.limit), now: latest)
         breaker.apply(settings.breaker, perTry: settings.timeouts.perTry, now: latest)
         budget.apply(settings.retries.budget, permits: concurrent, now: latest)
+        if let wanted = settings.throttle {
+            if throttle == nil { throttle = ClientThrottle(wanted) }
+            throttle?.apply(wanted)
+        } else {
+            throttle = nil
+        }
         noteOccupancy()
     }
 
@@ -156,7 +175,7 @@ struct GuardState: ~Copyable, Sendable {
             counters.admitted += 1
             if wouldRefuse != nil { counters.wouldRefuse += 1 }
             let start = epoch == 0 ? .off : SampleClock.Start(inflight: Int32(clamping: bulkhead.inUse), epoch: epoch)
-            return .admitted(call, start, wouldRefuse: wouldRefuse)
+            return .admitted(call, start, isThrottled: throttle != nil, wouldRefuse: wouldRefuse)
         case .refused(let refusal):
             release(priority)
             return refuse(refusal)
@@ -169,6 +188,12 @@ struct GuardState: ~Copyable, Sendable {
             priority, used: bulkhead.inUse + bulkhead.queued, capacity: bulkhead.permits + bulkhead.places, now: latest)
         // What it was promised is not taken back by the level.
         return isShed && !bulkhead.isOwedShare(priority)
+    }
+
+    /// A breaker that is not closed decides alone, so that its probes get through.
+    private mutating func isThrottled(_ client: UInt64) -> Bool {
+        guard throttle != nil, breaker.isClosed(now: latest) else { return false }
+        return throttle?.sheds(client: client ^ identity, draw: draw, now: latest) ?? false
     }
 
     private func shed(_ request: UInt64) -> Refusal { Refusal(.shedOccupancy, retryAfterNanoseconds: retryAfter(request)) }

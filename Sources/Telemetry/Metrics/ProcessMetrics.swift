@@ -97,7 +97,7 @@ struct ProcessStatus {
 
     /// A small file of /proc, up to 64 KiB of it. /proc/stat has `btime` after one line a core, so on very large machines
     /// it could lie beyond; then the start time is left out.
-    private static func contents(of path: String) -> [UInt8]? {
+    static func contents(of path: String) -> [UInt8]? {
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }

@@ -56,12 +56,13 @@ class Lab:
         self.openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out",
                      f"{name}.pem", "-days", days, "-extfile", f"{name}.ext")
 
-    def start(self, upstreams, routes, threads=2, top="", listener=""):
-        """Starts the gateway before `upstreams` (YAML, two spaces in) by `routes` (YAML list)."""
+    def start(self, upstreams, routes, threads=2, top="", listener="", prepare=None):
+        """Starts the gateway before `upstreams` (YAML, two spaces in) by `routes` (YAML list). `prepare` runs in its process before it."""
         self.config = f"{self.folder}/lab.yaml"
         self.write_config(upstreams, routes, threads, top, listener)
         self.log = open(f"{self.folder}/log", "ab")
-        self.gateway = subprocess.Popen([HOLDFAST, "run", self.config], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.gateway = subprocess.Popen([HOLDFAST, "run", self.config], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                        preexec_fn=prepare)
         wait_for(self.admin)
         return self
 

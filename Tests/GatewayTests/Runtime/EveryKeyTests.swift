@@ -51,6 +51,7 @@ import Upstream
           informational_responses: 5
           upstream_header_bytes: 16KiB
           upstream_header_count: 70
+        overload: { lag: 300ms, memory: 70%, memory_limit: 512MiB, descriptors: 60% }
         listeners:
           - name: public
             address: 127.0.0.1:8443
@@ -169,6 +170,7 @@ import Upstream
                 queue_timeout: 60ms
                 shares: { critical: 4, high: 3, normal: 2, bulk: 1 }
                 adaptive: { rule: gradient2, minimum: 3, maximum: 15, latency: 80ms }
+              throttle: { multiplier: 1.5, maximum: 70%, minimum_requests: 30, window: 40s }
               hedging: { quantile: 90%, minimum_delay: 12ms, initial_delay: 80ms }
           counted:
             endpoints: [127.0.0.1:9002]
@@ -303,6 +305,11 @@ import Upstream
         #expect(snapshot.bodyLimits == BodyLimits(idleNanoseconds: 4_000_000_000, bytesPerSecond: 700))
         #expect(snapshot.writeTimeout == .seconds(6))
         #expect(snapshot.connectionLimit == 500 && snapshot.handshakeLimit == 50)
+        #expect(
+            snapshot.overload
+                == OverloadPlan(
+                    lagNanoseconds: 300_000_000, memory: Share(tenThousandths: 7_000), memoryBytes: 512 << 20,
+                    descriptors: Share(tenThousandths: 6_000)))
     }
 
     // MARK: Listeners
@@ -491,6 +498,12 @@ import Upstream
         hedging.minimumDelay = .milliseconds(12)
         hedging.initialDelay = .milliseconds(80)
         guardSettings.hedging = hedging
+        var throttle = ThrottleSettings()
+        throttle.multiplierThousandths = 1_500
+        throttle.maximum = Share(tenThousandths: 7_000)
+        throttle.minimumRequests = 30
+        throttle.window = .seconds(40)
+        guardSettings.throttle = throttle
         var adaptive = AdaptiveSettings()
         adaptive.rule = .gradient2
         adaptive.minimum = 3

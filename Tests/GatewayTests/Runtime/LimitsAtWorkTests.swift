@@ -14,7 +14,7 @@ import Upstream
 @testable import Transport
 
 /// One end of a connection that says what a test makes it say.
-private final class RawPeer: ConnectionHandler {
+class RawPeer: ConnectionHandler {
     private(set) var connection: Connection?
     private(set) var heard = ""
     private(set) var isClosed = false
@@ -35,7 +35,7 @@ private final class RawPeer: ConnectionHandler {
     func say(_ text: String) { connection?.write(Array(text.utf8).span) }
 }
 
-private final class RawUpstream: Listener {
+final class RawUpstream: Listener {
     private let context: TransportContext
     private(set) var peers: [RawPeer] = []
     var answer: String?
