@@ -61,10 +61,10 @@ let package = Package(
         module("JSON", ["Core"]),
         module("Transport", ["Core", "Reactor", "TLS", "HTTP", "Telemetry"]),
         module("Upstream", ["Core", "Reactor", "TLS", "HTTP", "Transport", "Resilience", "Telemetry", deque]),
-        module("Configuration", ["Core", "Resilience", yams]),
+        module("Configuration", ["Core", "Resilience", "JSON", yams]),
         module(
             "Gateway",
-            ["Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry"]),
+            ["Core", "JSON", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry"]),
         module(
             "Admin",
             ["Core", "Reactor", "HTTP", "Transport", "Upstream", "Resilience", "Telemetry", "Configuration", "Gateway"]),
@@ -73,7 +73,7 @@ let package = Package(
         .executableTarget(
             name: "holdfast",
             dependencies: [
-                "Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry",
+                "Core", "JSON", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry",
                 "Gateway", "Admin", arguments,
             ],
             swiftSettings: strict),
@@ -90,7 +90,7 @@ let package = Package(
         tests("JSON", ["JSON", "Core"]),
         tests("Transport", ["Transport", "Reactor", "TLS", "HTTP", "Core", "Telemetry"]),
         tests("Upstream", ["Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core", "Telemetry"]),
-        tests("Configuration", ["Configuration", "Resilience", "Core"]),
+        tests("Configuration", ["Configuration", "Resilience", "Core", "JSON"]),
         tests(
             "Admin",
             [
@@ -99,7 +99,10 @@ let package = Package(
             ]),
         tests(
             "Gateway",
-            ["Gateway", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core", "Telemetry"]),
+            [
+                "Gateway", "JSON", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core",
+                "Telemetry",
+            ]),
         tests("EndToEnd", [], exclude: ["Support"]),
     ]
 )

@@ -94,7 +94,7 @@ struct EdgeModelTests {
 
     @Test func routes() throws {
         let routes = edge.routes
-        #expect(routes.count == 7)
+        #expect(routes.count == 9)
         #expect(routes[0].name == "users")
         #expect(routes[0].match.hosts == [.exact("api.example.com"), .below("api.example.com")])
         #expect(routes[0].match.path == Configuration.PathPattern(segments: [.literal("users")], matchesRest: true))
@@ -128,6 +128,7 @@ struct EdgeModelTests {
         #expect(
             routes.map(\.label) == [
                 "users", "/orders/{id}/items", "/orders/*", "old.example.com/*", "/healthz", "/orders/recent", "portal",
+                "dashboard", "legacy-orders",
             ])
 
         var answer = Configuration.Answer()

@@ -12,6 +12,8 @@ extension Configuration {
         case headers(HeadersFilter)
         case custom(CustomFilter)
         case mirror(MirrorFilter)
+        case transform(TransformFilter)
+        case aggregate(AggregateFilter)
 
         /// The key of the entry.
         public var kind: String {
@@ -23,6 +25,8 @@ extension Configuration {
             case .headers: "headers"
             case .custom: "custom"
             case .mirror: "mirror"
+            case .transform: "transform"
+            case .aggregate: "aggregate"
             }
         }
 
@@ -36,7 +40,8 @@ extension Configuration {
             switch self {
             case .canary(let canary): [canary.upstream]
             case .mirror(let mirror): [mirror.upstream]
-            case .maintenance, .cors, .limits, .headers, .custom: []
+            case .aggregate(let aggregate): aggregate.parts.map(\.upstream)
+            case .maintenance, .cors, .limits, .headers, .custom, .transform: []
             }
         }
 
@@ -44,6 +49,8 @@ extension Configuration {
         var templates: [ValueTemplate] {
             switch self {
             case .headers(let headers): headers.templates
+            case .transform(let transform): transform.templates
+            case .aggregate(let aggregate): aggregate.templates
             case .maintenance, .cors, .limits, .canary, .custom, .mirror: []
             }
         }
@@ -61,6 +68,8 @@ extension Configuration.Filter {
         var headers: Configuration.HeadersFilter? { didSet { filter = headers.map { .headers($0) } } }
         var custom: Configuration.CustomFilter? { didSet { filter = custom.map { .custom($0) } } }
         var mirror: Configuration.MirrorFilter? { didSet { filter = mirror.map { .mirror($0) } } }
+        var transform: Configuration.TransformFilter? { didSet { filter = transform.map { .transform($0) } } }
+        var aggregate: Configuration.AggregateFilter? { didSet { filter = aggregate.map { .aggregate($0) } } }
     }
 
     static var kind: Kind<Self> {
@@ -82,6 +91,12 @@ extension Configuration.Filter {
             Field(
                 "mirror", \.mirror, Configuration.MirrorFilter.kind.optional(none: nil),
                 "Sends a copy of a share of the requests to another upstream, whose answers nobody sees."),
+            Field(
+                "transform", \.transform, Configuration.TransformFilter.kind.optional(none: nil),
+                "Changes method and query, and makes JSON bodies anew by a mapping."),
+            Field(
+                "aggregate", \.aggregate, Configuration.AggregateFilter.kind.optional(none: nil),
+                "Asks several upstreams and makes one JSON document of their answers."),
         ]
         let table = Table<Draft>(
             name: "Filter",
