@@ -62,10 +62,13 @@ let package = Package(
         module("JSON", ["Core"]),
         module("Transport", ["Core", "Reactor", "TLS", "HTTP", "Telemetry"]),
         module("Upstream", ["Core", "Reactor", "TLS", "HTTP", "Transport", "Resilience", "Telemetry", deque]),
-        module("Configuration", ["Core", "Resilience", yams]),
+        module("Configuration", ["Core", "Resilience", "JSON", yams]),
         module(
             "Gateway",
-            ["Core", "Credentials", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry"]),
+            [
+                "Core", "Credentials", "JSON", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration",
+                "Telemetry",
+            ]),
         module(
             "Admin",
             ["Core", "Reactor", "HTTP", "Transport", "Upstream", "Resilience", "Telemetry", "Configuration", "Gateway"]),
@@ -74,7 +77,7 @@ let package = Package(
         .executableTarget(
             name: "holdfast",
             dependencies: [
-                "Core", "Credentials", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration",
+                "Core", "Credentials", "JSON", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration",
                 "Telemetry", "Gateway", "Admin", arguments,
             ],
             swiftSettings: strict),
@@ -99,7 +102,7 @@ let package = Package(
         tests("JSON", ["JSON", "Core"]),
         tests("Transport", ["Transport", "Reactor", "TLS", "HTTP", "Core", "Telemetry"]),
         tests("Upstream", ["Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core", "Telemetry"]),
-        tests("Configuration", ["Configuration", "Resilience", "Core"]),
+        tests("Configuration", ["Configuration", "Resilience", "Core", "JSON"]),
         tests(
             "Admin",
             [
@@ -109,8 +112,9 @@ let package = Package(
         tests(
             "Gateway",
             [
-                "Gateway", "Credentials", "TokenIssuer", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core",
-                "Telemetry",
+            [
+                "Gateway", "Credentials", "TokenIssuer", "JSON", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP",
+                "Resilience", "Core", "Telemetry",
             ]),
         tests("EndToEnd", ["AuditFilter"], exclude: ["Support"]),
     ]

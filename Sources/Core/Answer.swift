@@ -6,13 +6,15 @@ extension Reason {
     /// own (`retry.*`, `hedge.lost`, `shutdown`, …) map to 502.
     public var httpStatus: Int {
         switch self {
-        case .requestMalformed, .requestFraming, .requestTarget, .requestHost: 400
+        case .requestMalformed, .requestFraming, .requestTarget, .requestHost, .requestBodyMalformed: 400
         case .requestHeaderTooLarge: 431
         case .requestBodyTooLarge: 413
         case .requestURITooLong: 414
         case .requestCoding: 501
         case .requestExpectation: 417
         case .requestMethod: 405
+        case .requestBodyType: 415
+        case .requestBodyMapping: 422
         case .requestLoop: 508
         case .clientTLSTimeout, .clientTLSFailed, .clientHeaderTimeout, .clientSlow: 408
         case .clientCancelled: 499
@@ -31,7 +33,8 @@ extension Reason {
         case .deadline, .deadlineInsufficient, .timeoutPerTry, .timeoutFirstByte, .timeoutIdle, .connectTimeout, .tlsTimeout:
             504
         case .connectRefused, .connectFailed, .tlsHandshake, .tlsVerify, .resetBeforeHeaders, .resetAfterHeaders,
-            .protocolError, .bodyTruncated, .responseTooLarge, .http2RefusedStream, .http2GoAwayUnprocessed, .http2EnhanceYourCalm,
+            .protocolError, .bodyTruncated, .responseTooLarge, .responseUnusable, .aggregateDependency, .http2RefusedStream,
+            .http2GoAwayUnprocessed, .http2EnhanceYourCalm,
             .connectionStale, .statusFailure, .statusBackpressure, .grpcFailure, .hedgeLost,
             .retryCommitted, .retryMax, .retryPushback, .retryNotRetryable, .retryBody, .retryBreaker, .retryDeadline,
             .retryBudget, .retryExhausted:
@@ -43,7 +46,10 @@ extension Reason {
     /// The gRPC status for the same reason (semantics, section 0.2; codes of the gRPC specification).
     public var grpcStatus: Int {
         switch self {
-        case .requestMalformed, .requestFraming, .requestTarget, .requestHost, .requestLoop: 3
+        case .requestMalformed, .requestFraming, .requestTarget, .requestHost, .requestLoop, .requestBodyType,
+            .requestBodyMalformed,
+            .requestBodyMapping:
+            3
         case .requestHeaderTooLarge, .requestBodyTooLarge, .requestURITooLong, .rateLimitExceeded, .clientFlood: 8
         case .requestCoding, .requestExpectation, .requestMethod, .routeNone: 12
         case .clientTLSTimeout, .clientTLSFailed, .clientHeaderTimeout, .clientSlow, .clientCancelled: 1

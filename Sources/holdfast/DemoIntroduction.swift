@@ -24,6 +24,10 @@ enum DemoIntroduction {
               \(curl) \(site)/orders --http1.1 -i -d '{"user":1,"product":2}'
               \(curl) \(site)/people/2 -iL
 
+            One document of three services; and an order for an old service that has other names for everything, there and back
+              \(curl) \(site)/dashboard/1
+              \(curl) \(site)/shop/orders -H 'content-type: application/json' -d '{"customer":{"id":1,"name":"Ada"},"items":[{"product":2,"quantity":3}]}'
+
             Retries: every third answer of this one is a 503. Few fail, and the client sees none; many, and the budget ends it
               for i in $(seq 6); do \(quiet) \(site)/users/shaky; done; echo
               for i in $(seq 30); do \(quiet) \(site)/users/shaky; done; echo

@@ -3,6 +3,7 @@
 
 import Core
 import HTTP
+import JSON
 import Reactor
 import Transport
 
@@ -12,8 +13,11 @@ import Transport
 ///     GET  /users/2          one, or 404             GET /users/flaky          500 three times of four
 ///     POST /users            201 and what came       ANY /users/slow?ms=300    late; without ms, three seconds
 ///                                                    GET /users/broken         always 503
+///     GET  /orders?user=1         those of one user
+///     GET  /products?ids=1,2      those
+///     POST /legacy                an order under old names; 201 with the same and a number, or 400
 final class DemoService: RequestService {
-    enum Kind: String, CaseIterable { case users, orders, products }
+    enum Kind: String, CaseIterable { case users, orders, products, legacy }
 
     private let kind: Kind
     private let reactor: Reactor
@@ -21,6 +25,7 @@ final class DemoService: RequestService {
     private var body = ByteBuffer()
     private var shakyCalls = 0
     private var flakyCalls = 0
+    private var legacyOrders = 0
 
     init(_ kind: Kind, on reactor: Reactor) {
         self.kind = kind
@@ -31,6 +36,7 @@ final class DemoService: RequestService {
         switch kind {
         case .users: [#"{"id":1,"name":"Ada"}"#, #"{"id":2,"name":"Grace"}"#, #"{"id":3,"name":"Barbara"}"#]
         case .orders: [#"{"id":1,"user":1,"product":2}"#, #"{"id":2,"user":3,"product":1}"#]
+        case .legacy: [#"{"ORD_NO":"1","ORD_STATUS":"D","CUST_NO":"1"}"#]
         case .products: [#"{"id":1,"name":"rope","price":"12.00"}"#, #"{"id":2,"name":"anchor","price":"95.50"}"#]
         }
     }
@@ -53,7 +59,7 @@ final class DemoService: RequestService {
 
     private func read(_ name: String, _ exchange: ServerExchange) {
         switch name {
-        case "": respond(exchange, 200, "[" + items.joined(separator: ",") + "]")
+        case "": respond(exchange, 200, "[" + chosen(by: exchange.head).joined(separator: ",") + "]")
         case "broken": respond(exchange, 503, #"{"error":"this service is broken on purpose"}"#)
         case "shaky":
             shakyCalls += 1
@@ -76,6 +82,54 @@ final class DemoService: RequestService {
                 respond(exchange, 404, #"{"error":"there is no such thing"}"#)
             }
         }
+    }
+
+    /// All items, or those that the query names.
+    private func chosen(by head: RequestHead) -> [String] {
+        for pair in head.string(head.query).split(separator: "&") {
+            let value = pair.drop { $0 != "=" }.dropFirst()
+            switch kind {
+            case .orders where pair.hasPrefix("user="): return items.filter { $0.contains("\"user\":\(value),") }
+            case .products where pair.hasPrefix("ids="):
+                return value.split(separator: ",").compactMap { Int($0) }.filter { items.indices.contains($0 - 1) }.map {
+                    items[$0 - 1]
+                }
+            default: break
+            }
+        }
+        return items
+    }
+
+    /// What became of an upload, of which `kept` is here.
+    fileprivate func accept(_ exchange: ServerExchange, _ received: Int, _ kept: [UInt8]) {
+        if kind == .legacy {
+            takeLegacyOrder(exchange, kept)
+            return
+        }
+        let isObject = received == kept.count && kept.first == UInt8(ascii: "{") && kept.last == UInt8(ascii: "}")
+        let echo = isObject ? #","received":"# + String(decoding: kept, as: UTF8.self) : ""
+        respond(exchange, 201, #"{"accepted_bytes":\#(received)\#(echo)}"#)
+    }
+
+    /// The old service knows its own names only.
+    private func takeLegacyOrder(_ exchange: ServerExchange, _ body: [UInt8]) {
+        guard let order = try? JSONDocument.parse(body.span).root, let customer = order["CUST_NO"]?.string, !customer.isEmpty else {
+            respond(exchange, 400, #"{"ERR":"E17","TEXT":"CUST_NO is missing or no text"}"#)
+            return
+        }
+        legacyOrders += 1
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.name("ORD_NO")
+        writer.value("\(1_000 + legacyOrders)")
+        writer.name("ORD_STATUS")
+        writer.value("N")
+        for (name, value) in order.members {
+            writer.name(name)
+            writer.value(value)
+        }
+        writer.endObject()
+        respond(exchange, 201, writer.finish().withReadable { String(copying: $0) })
     }
 
     /// `ms=` in the query, up to a minute.
@@ -132,9 +186,7 @@ private final class DemoUpload: RequestHandler {
 
     func requestEnded() {
         guard let exchange = exchange.take() else { return }
-        let isObject = received == kept.count && kept.first == UInt8(ascii: "{") && kept.last == UInt8(ascii: "}")
-        let echo = isObject ? #","received":"# + String(decoding: kept, as: UTF8.self) : ""
-        service.respond(exchange, 201, #"{"accepted_bytes":\#(received)\#(echo)}"#)
+        service.accept(exchange, received, kept)
     }
 
     func requestWithdrawn() { exchange = nil }

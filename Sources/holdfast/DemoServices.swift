@@ -6,7 +6,7 @@ import HTTP
 import Reactor
 import Transport
 
-/// The three services behind the demo's gateway, on one reactor of their own.
+/// The services behind the demo's gateway, on one reactor of their own.
 final class DemoServices {
     private let group: ReactorGroup
     let addresses: [(name: String, address: String)]

@@ -408,7 +408,7 @@ struct ComplaintTests {
             "two actions"),
         Row(
             "to: a, filters: [{ header: {} }]",
-            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, mirror, ip_list, api_key, basic, client_certificate, jwt, forward_auth; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
+            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, mirror, ip_list, api_key, basic, client_certificate, jwt, forward_auth, transform, aggregate; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
             "a filter that is none"),
         Row(
             "to: a, filters: [{ cors: { origins: [\"*\"], credentials: true } }]",
@@ -436,6 +436,129 @@ struct ComplaintTests {
         Row(
             "to: a, filters: [{ limits: { body_bytes: 1KiB } }, { limits: { body_bytes: 2KiB } }]",
             "x.yaml:7:46: routes[0].filters: the filter limits stands twice in one list; it works once", "limits twice"),
+        Row(
+            "to: a, filters: [{ transform: {} }]",
+            "x.yaml:7:60: routes[0].filters[0].transform: changes nothing; expected method, query, request or response",
+            "a transform of nothing"),
+        Row(
+            "to: a, filters: [{ transform: { method: HEAD } }]",
+            "x.yaml:7:70: routes[0].filters[0].transform.method: HEAD cannot be put in a method's place: its answers are of another kind",
+            "a method with other answers"),
+        Row(
+            "to: a, filters: [{ transform: { request: {} } }]",
+            "x.yaml:7:71: routes[0].filters[0].transform.request: makes nothing; expected fields, or unknown: keep",
+            "a mapping of nothing"),
+        Row(
+            "to: a, filters: [{ transform: { request: { fields: { \"a[0]\": b } } } }]",
+            "x.yaml:7:83: routes[0].filters[0].transform.request: the target a[0]: a target has names only; a list is made with each",
+            "a target with a position"),
+        Row(
+            "to: a, filters: [{ transform: { request: { fields: { a: b, a.b: c } } } }]",
+            "x.yaml:7:89: routes[0].filters[0].transform.request: the target a.b: another target is the same, a part of this one, or has this one as a part",
+            "a target within another"),
+        Row(
+            "to: a, filters: [{ transform: { request: { fields: { a: \"b[\" } } } }]",
+            "x.yaml:7:86: routes[0].filters[0].transform.request.fields.a: \"b[\" is no path: at character 3 of the path: expected a position from 0, or a name in double quotes; expected a path such as customer.name, items[0].id or [\"odd name\"], or $ for the whole",
+            "a source that is no path"),
+        Row(
+            "to: a, filters: [{ transform: { request: { fields: { \"a..b\": c } } } }]",
+            "x.yaml:7:83: routes[0].filters[0].transform.request.fields.a..b: \"a..b\" is no path: at character 3 of the path: expected a name (one with special characters is written [\"so\"])",
+            "a target that is no path"),
+        Row(
+            "to: a, filters: [{ transform: { request: { fields: { a: {} } } } }]",
+            "x.yaml:7:86: routes[0].filters[0].transform.request.fields.a: has no source; expected from, each or value",
+            "a field from nowhere"),
+        Row(
+            "to: a, filters: [{ transform: { request: { fields: { a: { from: b, default: 1, required: true } } } } }]",
+            "x.yaml:7:119: routes[0].filters[0].transform.request.fields.a: required and default exclude each other",
+            "a default of what must be there"),
+        Row(
+            "to: a, filters: [{ transform: { request: { fields: { a: { value: 1, as: string } } } } }]",
+            "x.yaml:7:102: routes[0].filters[0].transform.request.fields.a: as has no meaning beside value",
+            "a constant that is converted"),
+        Row(
+            "to: a, filters: [{ transform: { request: { fields: { a: { from: b, as: text } } } } }]",
+            "x.yaml:7:101: routes[0].filters[0].transform.request.fields.a.as: \"text\" is not known; expected one of string, number, integer, boolean",
+            "a type that is none"),
+        Row(
+            "to: a, filters: [{ transform: { request: { fields: { a: { each: b, from: c, fields: { d: e } } } } } }]",
+            "x.yaml:7:103: routes[0].filters[0].transform.request.fields.a: with each, expected either from or fields",
+            "two sources for elements"),
+        Row(
+            "to: a, filters: [{ transform: { request: { fields: { a: b }, drop: [c] } } }]",
+            "x.yaml:7:97: routes[0].filters[0].transform.request: drop needs unknown: keep; without it all that is unknown is left out",
+            "a drop of what is not kept"),
+        Row(
+            "to: a, filters: [{ transform: { request: { fields: [a, b] } } }]",
+            "x.yaml:7:81: routes[0].filters[0].transform.request.fields: is a list; expected a mapping of paths to where their values come from",
+            "a list of fields"),
+        Row(
+            "to: a, filters: [{ transform: { response: { fields: { a: b }, statuses: [99] } } }]",
+            "x.yaml:7:103: routes[0].filters[0].transform.response.statuses[0]: \"99\" is no status; expected a status from 200 to 599, or a range such as 200-399",
+            "a status that is none"),
+        Row(
+            "to: a, filters: [{ transform: { request: { fields: { a: b }, statuses: [200] } } }]",
+            "x.yaml:7:91: routes[0].filters[0].transform.request: unknown key \"statuses\"; known are fields, unknown, drop, root, on_mismatch, max_bytes",
+            "statuses of requests"),
+        Row(
+            "to: a, filters: [{ transform: { query: { set: { a: \"{param.x}\" } } } }]",
+            "x.yaml:7:46: routes[0]: {param.x} is no parameter of the match; the match has none",
+            "a parameter of the path that it lacks, in a query"),
+        Row(
+            "to: a, filters: [{ transform: { request: { fields: { a: { value: [1, { b: 1, b: 2 }] } } } } }]",
+            "x.yaml:7:107: the key \"b\" already stands on line 7 of this mapping", "a constant with a key twice"),
+        Row(
+            "to: a, filters: [{ aggregate: {} }]",
+            "x.yaml:7:60: routes[0].filters[0].aggregate: the key parts is missing", "an aggregate of nothing"),
+        Row(
+            "to: a, filters: [{ aggregate: { parts: {} } }]",
+            "x.yaml:7:69: routes[0].filters[0].aggregate: has no part; expected at least one", "no parts"),
+        Row(
+            "to: a, filters: [{ aggregate: { parts: { u: { to: a } } } }]",
+            "x.yaml:7:74: routes[0].filters[0].aggregate.parts.u: the key path is missing", "a part without a path"),
+        Row(
+            "to: a, filters: [{ aggregate: { parts: { u: { to: b, path: / } } } }]",
+            "x.yaml:7:80: routes[0].filters[0].aggregate.parts.u.to: there is no upstream \"b\"; did you mean \"a\"?",
+            "a part of nobody"),
+        Row(
+            "to: a, filters: [{ aggregate: { parts: { u: { to: a, path: users } } } }]",
+            "x.yaml:7:89: routes[0].filters[0].aggregate.parts.u.path: \"users\" is no path; expected a path such as /users/{param.id} or /products?ids={part.orders.items[*].product}",
+            "a path that begins nowhere"),
+        Row(
+            "to: a, filters: [{ aggregate: { parts: { u: { to: a, path: \"//x\" } } } }]",
+            "x.yaml:7:89: routes[0].filters[0].aggregate.parts.u.path: \"//x\" is no path; expected a path such as /users/{param.id} or /products?ids={part.orders.items[*].product}",
+            "a path that is a host"),
+        Row(
+            "to: a, filters: [{ aggregate: { parts: { u: { to: a, path: \"/{part.v.id}\" }, w: { to: a, path: / } } } }]",
+            "x.yaml:7:89: routes[0].filters[0].aggregate: parts.u.path: there is no part \"v\"; did you mean u?",
+            "a part that is not there"),
+        Row(
+            "to: a, filters: [{ aggregate: { parts: { u: { to: a, path: \"/{part.v.id}\" }, v: { to: a, path: /, after: [u] } } } }]",
+            "x.yaml:7:69: routes[0].filters[0].aggregate: these parts wait for each other: u, v", "parts that wait for each other"),
+        Row(
+            "to: a, filters: [{ aggregate: { parts: { u: { to: a, path: \"/{part.u[x]}\" } } } }]",
+            "x.yaml:7:89: routes[0].filters[0].aggregate.parts.u.path: \"/{part.u[x]}\" is no path: {part.u…} has a path that is none: at character 2 of the path: expected a position from 0, or a name in double quotes; expected a path such as /users/{param.id} or /products?ids={part.orders.items[*].product}",
+            "a path in a part that is none"),
+        Row(
+            "to: a, filters: [{ aggregate: { parts: { complete: { to: a, path: / } } } }]",
+            "x.yaml:7:81: routes[0].filters[0].aggregate: parts.complete: the member \"complete\" is complete's already; give it another with as",
+            "a part that is called complete"),
+        Row(
+            "to: a, filters: [{ aggregate: { parts: { u: { to: a, path: /, required: true, default: 1 } } } }]",
+            "x.yaml:7:102: routes[0].filters[0].aggregate.parts.u: required and default exclude each other",
+            "a default of a part that must be there"),
+        Row(
+            "to: a, filters: [{ aggregate: { parts: { u: { to: a, path: /, join: { into: v, on: x, as: y } } } } }]",
+            "x.yaml:7:98: routes[0].filters[0].aggregate: parts.u.join: there is no part \"v\"; did you mean u?",
+            "a join into nothing"),
+        Row(
+            "to: a, filters: [{ aggregate: { parts: { u: { to: a, path: /, headers: { host: x } } } } }]",
+            "x.yaml:7:101: routes[0].filters[0].aggregate.parts.u.headers: host is the gateway's own to write",
+            "a field that is the gateway's"),
+        Row(
+            "to: a, filters: [{ aggregate: { parts: { u: { to: a, path: /, merge: flatten, as: x } } } }]",
+            "x.yaml:7:112: routes[0].filters[0].aggregate.parts.u: as has no meaning with merge: flatten",
+            "a name for what has none"),
         Row(
             "to: a, strip_prefix: /users", "x.yaml:7:51: routes[0]: the match has /*, which does not begin with /users",
             "a prefix that is not there"),

@@ -134,7 +134,7 @@ struct EdgeModelTests {
         #expect(
             routes.map(\.label) == [
                 "users", "/orders/{id}/items", "/orders/*", "old.example.com/*", "/healthz", "/orders/recent", "portal", "members",
-                "staff",
+                "staff", "dashboard", "legacy-orders",
             ])
 
         var answer = Configuration.Answer()

@@ -106,13 +106,15 @@ import Testing
             Reason.allCases.map(\.rawValue).joined(separator: " ") == """
                 request.malformed request.framing request.target request.host request.loop request.header_too_large \
                 request.body_too_large request.uri_too_long request.coding request.expectation request.method \
+                request.body_type request.body_malformed request.body_mapping \
                 client.tls_timeout client.tls_failed client.header_timeout client.slow client.cancelled client.flood \
                 route.none route.misdirected auth.missing auth.invalid auth.forbidden auth.unavailable rate_limit.exceeded \
                 limit.connections breaker.open breaker.half_open breaker.ramp breaker.forced bulkhead.full \
                 bulkhead.queue_timeout bulkhead.codel shed.occupancy shed.lag shed.memory shed.descriptors shed.throttle \
                 lb.no_healthy deadline deadline.insufficient timeout.per_try timeout.first_byte timeout.idle dns \
                 connect.refused connect.timeout connect.failed tls.handshake tls.verify tls.timeout reset.before_headers \
-                reset.after_headers protocol body.truncated h2.refused_stream h2.goaway_unprocessed h2.enhance_your_calm \
+                reset.after_headers protocol body.truncated response.too_large response.unusable aggregate.dependency \
+                h2.refused_stream h2.goaway_unprocessed h2.enhance_your_calm \
                 conn.stale local.resources status.failure status.backpressure grpc.failure hedge.lost retry.committed \
                 retry.max retry.pushback retry.not_retryable retry.body retry.breaker retry.deadline retry.budget \
                 retry.exhausted drain maintenance shutdown internal

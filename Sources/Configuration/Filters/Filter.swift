@@ -18,6 +18,8 @@ extension Configuration {
         case clientCertificate(ClientCertificateFilter)
         case jwt(JWTFilter)
         case forwardAuth(ForwardAuthFilter)
+        case transform(TransformFilter)
+        case aggregate(AggregateFilter)
 
         /// The key of the entry.
         public var kind: String {
@@ -35,6 +37,8 @@ extension Configuration {
             case .clientCertificate: "client_certificate"
             case .jwt: "jwt"
             case .forwardAuth: "forward_auth"
+            case .transform: "transform"
+            case .aggregate: "aggregate"
             }
         }
 
@@ -50,7 +54,8 @@ extension Configuration {
             case .mirror(let mirror): [mirror.upstream]
             case .forwardAuth(let auth): [auth.upstream]
             case .jwt(let jwt): if case .remote(let keys) = jwt.keys { [keys.upstream] } else { [] }
-            case .maintenance, .cors, .limits, .headers, .custom, .ipList, .apiKey, .basic, .clientCertificate: []
+            case .aggregate(let aggregate): aggregate.parts.map(\.upstream)
+            default: []
             }
         }
 
@@ -63,7 +68,7 @@ extension Configuration {
                 [filter.consumerHeader, filter.subjectHeader, filter.namesHeader, filter.fingerprintHeader].compactMap(\.self)
             case .jwt(let filter): [filter.consumerHeader].compactMap(\.self) + filter.claimHeaders.map(\.header)
             case .forwardAuth(let filter): filter.copy
-            case .maintenance, .cors, .limits, .canary, .headers, .custom, .mirror, .ipList: []
+            default: []
             }
         }
 
@@ -71,9 +76,9 @@ extension Configuration {
         var templates: [ValueTemplate] {
             switch self {
             case .headers(let headers): headers.templates
-            case .maintenance, .cors, .limits, .canary, .custom, .mirror, .ipList, .apiKey, .basic, .clientCertificate, .jwt,
-                .forwardAuth:
-                []
+            case .transform(let transform): transform.templates
+            case .aggregate(let aggregate): aggregate.templates
+            default: []
             }
         }
     }
@@ -98,6 +103,8 @@ extension Configuration.Filter {
         }
         var jwt: Configuration.JWTFilter? { didSet { filter = jwt.map { .jwt($0) } } }
         var forwardAuth: Configuration.ForwardAuthFilter? { didSet { filter = forwardAuth.map { .forwardAuth($0) } } }
+        var transform: Configuration.TransformFilter? { didSet { filter = transform.map { .transform($0) } } }
+        var aggregate: Configuration.AggregateFilter? { didSet { filter = aggregate.map { .aggregate($0) } } }
     }
 
     static var kind: Kind<Self> {
@@ -129,6 +136,12 @@ extension Configuration.Filter {
             Field(
                 "forward_auth", \.forwardAuth, Configuration.ForwardAuthFilter.kind.optional(none: nil),
                 "Asks a service whether a request may pass."),
+            Field(
+                "transform", \.transform, Configuration.TransformFilter.kind.optional(none: nil),
+                "Changes method and query, and makes JSON bodies anew by a mapping."),
+            Field(
+                "aggregate", \.aggregate, Configuration.AggregateFilter.kind.optional(none: nil),
+                "Asks several upstreams and makes one JSON document of their answers."),
         ]
         let table = Table<Draft>(
             name: "Filter",

@@ -56,6 +56,12 @@ extension Configuration {
             if !literal.isEmpty { pieces.append(.literal(literal)) }
         }
 
+        /// One variable alone.
+        package init(_ variable: Variable) {
+            description = ""
+            pieces = [.variable(variable)]
+        }
+
         private static let plain: [String: Variable] = [
             "client_ip": .clientIP, "method": .method, "host": .host, "path": .path, "query": .query, "scheme": .scheme,
             "route": .route, "request_id": .requestID, "consumer": .consumer, "tls.version": .tlsVersion,

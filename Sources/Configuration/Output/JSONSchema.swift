@@ -75,7 +75,7 @@ private enum SchemaWriter {
         case .choice(let words): words.contains(text) ? choices(text).first : nil
         // A word is tried first: `off` is text to a scalar as well.
         case .either(let shapes): shapes.reversed().lazy.compactMap { json(text, as: $0) }.first
-        case .list, .names, .object, .refused: nil
+        case .list, .names, .object, .free, .refused: nil
         }
     }
 
@@ -105,6 +105,7 @@ private enum SchemaWriter {
             ]
         case .object(let object): return [("$ref", .string("#/$defs/" + object.anchor))]
         case .either(let shapes): return [("anyOf", .array(shapes.map { .object(self.shape($0)) }))]
+        case .free: return []
         case .refused: return [("not", .object([]))]
         }
     }

@@ -14,6 +14,8 @@ indirect enum Shape {
     case names(Shape, pattern: String, meaning: String)
     case object(ObjectShape)
     case either([Shape])
+    /// Anything: a constant of the user's, or what a shape cannot say.
+    case free(meaning: String)
     /// Refused, with the reason in its documentation: a key of a later version.
     case refused
 
@@ -26,6 +28,7 @@ indirect enum Shape {
         case .names(let element, _, let meaning): "mapping of \(meaning) to " + element.meaning
         case .object(let object): "[\(object.name)](#\(object.anchor))"
         case .either(let shapes): shapes.map(\.meaning).joined(separator: ", or ")
+        case .free(let meaning): meaning
         case .refused: "not in this version"
         }
     }
@@ -33,7 +36,7 @@ indirect enum Shape {
     /// The tables below this shape, nearest first.
     var objects: [ObjectShape] {
         switch self {
-        case .scalar, .choice, .refused: []
+        case .scalar, .choice, .free, .refused: []
         case .list(let element, _), .names(let element, _, _): element.objects
         case .object(let object): [object]
         case .either(let shapes): shapes.flatMap(\.objects)

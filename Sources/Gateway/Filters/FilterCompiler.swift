@@ -57,6 +57,8 @@ package struct FilterCompiler {
         case .canary(let settings): (.canary, CanaryFilter(settings, to: try index(of: settings.upstream), scope: place.scope))
         case .headers(let settings): (.headers, HeadersFilter(settings, parameters: place.parameters))
         case .custom(let settings): (.custom, try custom.make(settings))
+        case .transform(let settings): (.transform, TransformFilter(settings, parameters: place.parameters))
+        case .aggregate(let settings): (.aggregate, try aggregate(settings, place))
         case .mirror(let settings):
             (.mirror, MirrorFilter(settings, to: try index(of: settings.upstream), scope: place.scope, registry: registry))
         case .ipList(let settings): (.ipList, IPListFilter(settings))
@@ -72,6 +74,15 @@ package struct FilterCompiler {
         var upstream: Int?
         if case .remote(let keys) = settings.keys { upstream = try index(of: keys.upstream) }
         return try JWTFilter(settings, upstream: upstream, shards: registry.shards, after: place.previous)
+    }
+
+    private func aggregate(
+        _ settings: Configuration.AggregateFilter, _ place: FilterPlace
+    ) throws(FilterComplaint) -> AggregateFilter {
+        var upstreams: [Int] = []
+        for part in settings.parts { upstreams.append(try index(of: part.upstream)) }
+        return AggregateFilter(
+            settings, upstreams: upstreams, parameters: place.parameters, scope: place.scope, registry: registry)
     }
 
     /// The position of an upstream.

@@ -88,6 +88,16 @@ package final class FilterPass {
         }
     }
 
+    /// Makes the request's head what an upstream is told, for a filter that sends requests of its own in place of this one, and gives what
+    /// the caller said of its patience. Once, and only if the request goes no further.
+    func prepareForUpstreams() -> CallerTerms {
+        guard let proxy, let exchange = proxy.exchange, let listener = proxy.listener else { return CallerTerms() }
+        proxy.prepareRequest(exchange, listener, snapshot)
+        let terms = CallerTerms(takingFrom: head, isTrusted: isTrusted)
+        head.fields.removeAll(.xHoldfastExplain)
+        return terms
+    }
+
     /// Shows the request's body to `tap` as it passes.
     package func watchBody(_ tap: any RequestTap) { taps.append(tap) }
 
