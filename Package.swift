@@ -65,10 +65,10 @@ let package = Package(
         module("Configuration", ["Core", "Resilience", yams]),
         module(
             "Gateway",
-            ["Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry"]),
+            ["Core", "Reactor", "TLS", "HTTP", "Caching", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry"]),
         module(
             "Admin",
-            ["Core", "Reactor", "HTTP", "Transport", "Upstream", "Resilience", "Telemetry", "Configuration", "Gateway"]),
+            ["Core", "Caching", "Reactor", "HTTP", "Transport", "Upstream", "Resilience", "Telemetry", "Configuration", "Gateway"]),
         module(
             "HoldfastBenchmarks", ["Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Gateway", "Resilience"]),
         .executableTarget(

@@ -70,6 +70,7 @@ import Testing
         Row("E18 Vary: *", ["Cache-Control: max-age=60", "Vary: *"], hit: false),
         Row("E18 Vary: * among names", ["Cache-Control: max-age=60", "Vary: Accept, *"], hit: false),
         Row("E18 Vary: X-Forwarded-For", ["Cache-Control: max-age=60", "Vary: X-Forwarded-For"], hit: false),
+        Row("E18 Vary: X-Forwarded-Host is in the key", ["Cache-Control: max-age=60", "Vary: X-Forwarded-Host"], hit: true),
         Row("Vary that is no list of names", ["Cache-Control: max-age=60", "Vary: \"a b\""], hit: false),
         Row("E18 206", ["Cache-Control: max-age=60", "Content-Range: bytes 0-4/10"], status: 206, hit: false),
         Row("200 with Content-Range", ["Cache-Control: max-age=60", "Content-Range: bytes 0-4/10"], hit: false),

@@ -229,7 +229,7 @@ final class Edge {
             visit.received(body.span.extracting(0..<(body.count / 2)), now: now)
             if !answer.isTruncated {
                 visit.received(body.span.extracting((body.count / 2)..<body.count), now: now)
-                visit.completed(head, now: now)
+                visit.completed(now: now)
             } else {
                 _ = visit.failed(mayReply: false, now: now)
             }
@@ -237,7 +237,7 @@ final class Edge {
             visit.received(body.span, now: now)
             if answer.isTruncated {
                 _ = visit.failed(mayReply: false, now: now)
-            } else if let stored = visit.completed(head, now: now) {
+            } else if let stored = visit.completed(now: now) {
                 got = reply(visit, stored, head)
                 got.forwarded = forwarded
                 return got
@@ -277,7 +277,7 @@ final class Edge {
         switch visit.answered(answer.head(for: "GET"), head, now: now, unix: unix) {
         case .keep, .collect:
             visit.received(Array(answer.body.utf8).span, now: now)
-            if answer.isTruncated { _ = visit.failed(mayReply: false, now: now) } else { visit.completed(head, now: now) }
+            if answer.isTruncated { _ = visit.failed(mayReply: false, now: now) } else { visit.completed(now: now) }
         case .pass, .reply: break
         }
         return asked

@@ -31,8 +31,8 @@ package struct CacheStatus: Sendable {
 
     package init() {}
 
-    /// The member of this cache, behind those of the caches nearer to the origin (§2).
-    package func append(to fields: inout FieldSection) {
+    /// The member of this cache.
+    package var text: [UInt8] {
         var text = "Holdfast"
         if isHit { text += "; hit" }
         if let forward { text += "; fwd=\(forward.rawValue)" }
@@ -41,6 +41,11 @@ package struct CacheStatus: Sendable {
         if stored { text += "; stored" }
         if collapsed { text += "; collapsed" }
         if let detail { text += "; detail=\(detail)" }
-        fields.append("cache-status", text)
+        return Array(text.utf8)
     }
+
+    /// Adds it behind those of the caches nearer to the origin (§2).
+    package func append(to fields: inout FieldSection) { fields.append(name: CacheStatus.name.span, value: text.span) }
+
+    private static let name = Array("cache-status".utf8)
 }

@@ -49,6 +49,7 @@ package final class CacheVisit {
     private let policy: CachePolicy
     package let key: CacheKey
     private let partition: [UInt8]
+    private let mayRefresh: Bool
     package let terms: RequestTerms
     package var status = CacheStatus()
 
@@ -79,6 +80,8 @@ package final class CacheVisit {
     }
 
     private var fields = FieldSection()
+    /// The request's fields when the cache looked: by these variants are told apart, as the next request's will be.
+    private var asked = FieldSection()
 
     /// Rounds of waiting after which a request goes by itself.
     private static let waitRounds = 3
@@ -87,9 +90,12 @@ package final class CacheVisit {
     ///   - namespace: tells apart what different routes and upstreams answer to one URI.
     ///   - isSecure: the scheme that the client used, as far as is known.
     ///   - isAuthenticated: a filter before this one has found out who asks.
+    ///   - mayRefresh: whether the caller can fetch behind the client's back.
     package init(
-        _ head: RequestHead, policy: CachePolicy, store: CacheStore, namespace: [UInt8], isSecure: Bool, isAuthenticated: Bool
+        _ head: RequestHead, policy: CachePolicy, store: CacheStore, namespace: [UInt8], isSecure: Bool, isAuthenticated: Bool,
+        mayRefresh: Bool = true
     ) {
+        self.mayRefresh = mayRefresh
         self.store = store
         self.policy = policy
         terms = RequestTerms(head, isAuthenticated: isAuthenticated, heedsDirectives: policy.heedsRequests)
@@ -149,12 +155,11 @@ package final class CacheVisit {
     }
 
     private func enter(_ head: RequestHead, now: Instant, afterFailure: Bool) -> Step {
-        let mayShare =
-            policy.collapses && terms.method == .get && !terms.directives.noCache && !terms.directives.noStore
-            && waits < CacheVisit.waitRounds
+        let mayStore = terms.method == .get && !terms.directives.noStore
         let question = CacheStore.Question(
-            key: key, partition: partition, directives: terms.directives, mayShare: mayShare,
-            waiter: now < waitLimit ? waiter : nil, afterFailure: afterFailure)
+            key: key, partition: partition, directives: terms.directives,
+            mayShare: mayStore && policy.collapses && !terms.directives.noCache && waits < CacheVisit.waitRounds,
+            mayRefresh: mayStore && mayRefresh, waiter: now < waitLimit ? waiter : nil, afterFailure: afterFailure)
         switch store.enter(question, head, now: now) {
         case .serve(let answer, _):
             serve(answer, now: now)
@@ -191,9 +196,11 @@ package final class CacheVisit {
         if terms.method == .head {
             role = .probing
             validating = stored
+            asked = head.fields.copy()
             return .forward
         }
         role = .fetching
+        asked = head.fields.copy()
         // A range of what is not stored is the origin's to cut; of what is stored, the whole is confirmed and cut here.
         if terms.isRange && stored == nil { return .forward }
         let asksForOthers = ticket != nil || stored?.hasValidator == true
@@ -210,6 +217,7 @@ package final class CacheVisit {
         requestedAt = now
         self.ticket = ticket
         role = .fetching
+        asked = head.fields.copy()
         hold(head)
         if stored.hasValidator {
             validating = stored
@@ -300,8 +308,12 @@ package final class CacheVisit {
             notStored("freshness", answer, now: now)
             return .pass
         }
+        guard let variant = Variant(answer.vary, before: asked, after: request.fields) else {
+            notStored("vary", answer, now: now)
+            return .pass
+        }
         fields = StoredFields.of(head, unix: unix)
-        arriving = Arriving(answer: answer, freshness: freshness, variant: Variant(answer.vary, of: request.fields), unix: unix)
+        arriving = Arriving(answer: answer, freshness: freshness, variant: variant, unix: unix)
         guard isOfUse(freshness, now: now) else {
             notStored("freshness", answer, now: now)
             return .pass
@@ -369,7 +381,7 @@ package final class CacheVisit {
 
     /// The answer came whole. Returns what was stored.
     @discardableResult
-    package func completed(_ request: RequestHead, now: Instant) -> StoredAnswer? {
+    package func completed(now: Instant) -> StoredAnswer? {
         guard let kept = arriving else { return nil }
         arriving = nil
         if let length = kept.answer.contentLength, length != UInt64(body.count) {
@@ -385,7 +397,7 @@ package final class CacheVisit {
         body.releaseStorage()
         store.release(reserved)
         reserved = 0
-        store.store(answer, for: request)
+        store.store(answer, for: asked)
         // One that nobody may use without asking is of no use to those who wait.
         let isShared = kept.freshness.isFresh(at: now) && !kept.freshness.needsValidation
         settle(isShared ? .stored : .uncacheable(until: now.advanced(byNanoseconds: policy.passFor)))
@@ -460,14 +472,16 @@ package final class CacheVisit {
         let answer = AnswerTerms(whole, unix: unix)
         var terms = terms
         terms.method = .get
-        if let freshness = Freshness(terms, answer, policy, requestedAt: requestedAt, receivedAt: now, unix: unix) {
+        if let freshness = Freshness(terms, answer, policy, requestedAt: requestedAt, receivedAt: now, unix: unix),
+            let variant = Variant(answer.vary, before: asked, after: request.fields)
+        {
             let next = StoredAnswer(
-                key: key, partition: partition, variant: Variant(answer.vary, of: request.fields), status: stored.status,
+                key: key, partition: partition, variant: variant, status: stored.status,
                 fields: fields,
                 body: stored.body, freshness: freshness, terms: answer, unix: unix)
             if Storability.refusal(terms, answer, policy) == nil {
                 // Replaced only where it still stands: what was purged meanwhile stays gone.
-                return (next, store.replace(stored, by: next, for: request))
+                return (next, store.replace(stored, by: next, for: asked))
             }
             store.remove(stored)
             return (next, false)

@@ -113,10 +113,19 @@ package struct AnswerTerms: Sendable {
         if vary.count > Variant.fieldLimit { variesOnAnything = true }
     }
 
-    /// Fields that the gateway itself writes for each client or request, after the cache has looked: nobody else's are ever the same.
+    /// Fields that the gateway itself writes for each client or request, after the cache has looked, or drops unless the client is trusted:
+    /// what the next client says in them is not what the upstream would see.
     private static func isPerClient(_ name: Span<UInt8>) -> Bool {
-        name.equals("x-forwarded-for") || name.equals("forwarded") || name.equals("x-real-ip") || name.equals("via")
-            || name.equals("x-request-id") || name.equals("traceparent")
+        for text in perClient where name.equals(text) { return true }
+        return name.count > 12 && name.extracting(0..<12).equals("x-forwarded-") && !name.equals("x-forwarded-host")
+            && !name.equals("x-forwarded-proto")
+    }
+
+    private static var perClient: [StaticString] {
+        [
+            "x-forwarded", "forwarded", "x-real-ip", "via", "x-request-id", "traceparent", "x-client-ip", "x-cluster-client-ip",
+            "true-client-ip", "front-end-https", "x-request-timeout-ms", "x-holdfast-attempt", "x-holdfast-priority",
+        ]
     }
 
     /// Words separated by spaces (Surrogate-Key) or commas (Cache-Tag).

@@ -26,10 +26,25 @@ package struct Variant: Equatable, Sendable {
     /// - Parameter names: lower case.
     package init(_ names: [[UInt8]], of request: borrowing FieldSection) {
         var fields: [Field] = []
-        for name in names where !name.span.equals("host") {  // it is in the key
+        for name in names where !Variant.isInKey(name.span) {
             fields.append(Field(name: name, value: Variant.value(of: name, in: request)))
         }
         self.fields = fields
+    }
+
+    /// - Parameters:
+    ///   - before: the fields when the cache looked.
+    ///   - after: the fields as they were sent.
+    /// Nil: one of the names was changed in between, by a later filter or for this client, so that the next request's own field says
+    /// nothing about what the upstream would see.
+    package init?(_ names: [[UInt8]], before: borrowing FieldSection, after: borrowing FieldSection) {
+        self.init(names, of: before)
+        for field in fields where Variant.value(of: field.name, in: after) != field.value { return nil }
+    }
+
+    /// Host and scheme are, and what stands for them.
+    private static func isInKey(_ name: Span<UInt8>) -> Bool {
+        name.equals("host") || name.equals("x-forwarded-host") || name.equals("x-forwarded-proto")
     }
 
     package func matches(_ request: borrowing FieldSection) -> Bool {

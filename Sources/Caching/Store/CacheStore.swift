@@ -66,6 +66,8 @@ package final class CacheStore: Sendable {
         package let directives: RequestDirectives
         /// Whether its answer may become that of others, so that it may fetch for them, and they for it.
         package let mayShare: Bool
+        /// Whether somebody can fetch behind its back; else it fetches itself while others are served what is stale.
+        package let mayRefresh: Bool
         /// Who is to be woken; nil: it does not wait.
         package let waiter: (any CacheWaiter)?
         /// The upstream just failed at this: what is stale may do.
@@ -83,9 +85,9 @@ package final class CacheStore: Sendable {
                     shard.touch(found.slot)
                     return .serve(found.answer, reuse)
                 }
-                if reuse == .staleWhileRevalidating {
+                if reuse == .staleWhileRevalidating, let entrance = serveStale(found.answer, question, head, &shard) {
                     shard.touch(found.slot)
-                    return .serveStale(found.answer, refresh(question, head, &shard))
+                    return entrance
                 }
                 if question.afterFailure, Reuse.isAllowedOnError(found.answer.freshness, question.directives, now: now) {
                     return .serve(found.answer, .staleAccepted)
@@ -106,15 +108,17 @@ package final class CacheStore: Sendable {
         }
     }
 
-    /// The ticket for a fetch behind the client's back, unless one is under way.
-    private func refresh(_ question: Question, _ head: RequestHead, _ shard: inout CacheShard) -> FillTicket? {
-        guard question.mayShare else { return nil }
+    /// What is served while one fetches: with the ticket for that, unless a fetch is under way. Nil: the request itself is to fetch.
+    private func serveStale(
+        _ answer: StoredAnswer, _ question: Question, _ head: RequestHead, _ shard: inout CacheShard
+    ) -> Entrance? {
         let scope = shard.scope(question.key, question.partition, head.fields)
-        guard !shard.hasFill(question.key, question.partition, scope) else { return nil }
+        if shard.hasFill(question.key, question.partition, scope) { return .serveStale(answer, nil) }
+        guard question.mayRefresh else { return question.mayShare ? nil : .serveStale(answer, nil) }
         if case .began(let id) = shard.join(question.key, question.partition, scope, waiter: nil) {
-            return FillTicket(store: self, key: question.key, id: id)
+            return .serveStale(answer, FillTicket(store: self, key: question.key, id: id))
         }
-        return nil
+        return .serveStale(answer, nil)
     }
 
     /// A waiter does not wait any more. It may have been woken already.
@@ -140,13 +144,13 @@ package final class CacheStore: Sendable {
     }
 
     @discardableResult
-    package func store(_ answer: StoredAnswer, for head: RequestHead) -> Bool {
-        change(shard(of: answer.key)) { $0.store(answer, for: head.fields) }
+    package func store(_ answer: StoredAnswer, for request: borrowing FieldSection) -> Bool {
+        change(shard(of: answer.key)) { $0.store(answer, for: request) }
     }
 
     @discardableResult
-    package func replace(_ old: StoredAnswer, by new: StoredAnswer, for head: RequestHead) -> Bool {
-        change(shard(of: old.key)) { $0.replace(old, by: new, for: head.fields) }
+    package func replace(_ old: StoredAnswer, by new: StoredAnswer, for request: borrowing FieldSection) -> Bool {
+        change(shard(of: old.key)) { $0.replace(old, by: new, for: request) }
     }
 
     package func remove(_ answer: StoredAnswer) { change(shard(of: answer.key)) { $0.remove(answer) } }
@@ -204,6 +208,7 @@ package final class CacheStore: Sendable {
         package var bytes = 0
         package var limit = 0
         package var evictions: UInt64 = 0
+        package init(limit: Int = 0) { self.limit = limit }
     }
 
     package var usage: Usage {

@@ -45,15 +45,17 @@ struct ChangeTable {
 
     /// Before any instant of a clock.
     private static let never = Instant(nanoseconds: .min)
+    /// A reactor's time stands still within one turn, so that two reactors' may differ by a turn: by so much a change counts as later than it is.
+    static let slack: Int64 = 10_000_000
 
     init(size: Int = 1_024) {
         keys = Array(repeating: ChangeTable.never, count: size)
         tags = Array(repeating: ChangeTable.never, count: 256)
     }
 
-    mutating func note(key: UInt64, now: Instant) { keys[place(key, keys.count)] = now }
-    mutating func note(tag: UInt64, now: Instant) { tags[place(tag, tags.count)] = now }
-    mutating func noteAll(now: Instant) { all = now }
+    mutating func note(key: UInt64, now: Instant) { keys[place(key, keys.count)] = now.advanced(byNanoseconds: ChangeTable.slack) }
+    mutating func note(tag: UInt64, now: Instant) { tags[place(tag, tags.count)] = now.advanced(byNanoseconds: ChangeTable.slack) }
+    mutating func noteAll(now: Instant) { all = now.advanced(byNanoseconds: ChangeTable.slack) }
 
     /// Whether what began at `start` is older than a change. One at the same instant counts as one.
     func isChanged(_ answer: StoredAnswer, since start: Instant) -> Bool {

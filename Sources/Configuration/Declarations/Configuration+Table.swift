@@ -38,6 +38,7 @@ extension Configuration {
                     "Which requests' decisions can be looked up by their id: `GET /explain/ID` on the admin listener."),
                 Field("access_log", \.accessLog, AccessLog.table.kind(AccessLog()).orOff(), "One line a request."),
                 Field("limits", \.limits, Limits.table.kind(Limits()), "How much of anything a peer may ask for."),
+                Field("cache", \.cache, Cache.table.kind(Cache()), "The store that all `cache` filters share."),
                 Field(
                     "drain", \.drain, .duration(.zero ... .seconds(3600)),
                     "How long exchanges under way may take once the gateway stops or hands over."),

@@ -11,6 +11,7 @@ extension Configuration {
         case canary(CanaryFilter)
         case headers(HeadersFilter)
         case custom(CustomFilter)
+        case cache(CacheFilter)
         case mirror(MirrorFilter)
 
         /// The key of the entry.
@@ -22,6 +23,7 @@ extension Configuration {
             case .canary: "canary"
             case .headers: "headers"
             case .custom: "custom"
+            case .cache: "cache"
             case .mirror: "mirror"
             }
         }
@@ -36,7 +38,7 @@ extension Configuration {
             switch self {
             case .canary(let canary): [canary.upstream]
             case .mirror(let mirror): [mirror.upstream]
-            case .maintenance, .cors, .limits, .headers, .custom: []
+            case .maintenance, .cors, .limits, .headers, .custom, .cache: []
             }
         }
 
@@ -44,7 +46,7 @@ extension Configuration {
         var templates: [ValueTemplate] {
             switch self {
             case .headers(let headers): headers.templates
-            case .maintenance, .cors, .limits, .canary, .custom, .mirror: []
+            case .maintenance, .cors, .limits, .canary, .custom, .cache, .mirror: []
             }
         }
     }
@@ -60,6 +62,7 @@ extension Configuration.Filter {
         var canary: Configuration.CanaryFilter? { didSet { filter = canary.map { .canary($0) } } }
         var headers: Configuration.HeadersFilter? { didSet { filter = headers.map { .headers($0) } } }
         var custom: Configuration.CustomFilter? { didSet { filter = custom.map { .custom($0) } } }
+        var cache: Configuration.CacheFilter? { didSet { filter = cache.map { .cache($0) } } }
         var mirror: Configuration.MirrorFilter? { didSet { filter = mirror.map { .mirror($0) } } }
     }
 
@@ -79,6 +82,9 @@ extension Configuration.Filter {
             Field(
                 "custom", \.custom, Configuration.CustomFilter.kind.optional(none: nil),
                 "A filter of the program that embeds the gateway."),
+            Field(
+                "cache", \.cache, Configuration.CacheFilter.kind.optional(none: nil),
+                "Stores answers and serves them again (RFC 9111), after whatever asks who it is."),
             Field(
                 "mirror", \.mirror, Configuration.MirrorFilter.kind.optional(none: nil),
                 "Sends a copy of a share of the requests to another upstream, whose answers nobody sees."),

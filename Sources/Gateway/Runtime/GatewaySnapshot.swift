@@ -1,6 +1,7 @@
 // Holdfast
 // SPDX-License-Identifier: Apache-2.0
 
+package import Caching
 import Core
 import HTTP
 import Reactor
@@ -25,6 +26,9 @@ package final class GatewaySnapshot: Sendable {
     let requestID: RequestIDPlan
     /// By scope, kind and number: what the next configuration's filters take over from.
     package let filters: [String: any Filter]
+    /// The store of all `cache` filters, and its bound; nil where there never was one.
+    package let cacheStore: CacheStore?
+    let cacheBytes: Int
     let emptySegments: RequestPath.EmptySegments
     let bodyLimit: UInt64
     let bodyLimits: BodyLimits
@@ -45,7 +49,7 @@ package final class GatewaySnapshot: Sendable {
     init(
         listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster],
         upstreamChains: [FilterChain?], via: ViaField, requestID: RequestIDPlan, filters: [String: any Filter],
-        emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyLimits: BodyLimits,
+        cacheStore: CacheStore?, cacheBytes: Int, emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyLimits: BodyLimits,
         writeTimeout: Duration, connectionLimit: Int, handshakeLimit: Int, replayLimit: Int, metrics: RequestMetrics,
         accessLog: AccessLogPlan?, explain: ExplainPlan?, adminToken: [UInt8]?
     ) {
@@ -58,6 +62,8 @@ package final class GatewaySnapshot: Sendable {
         self.via = via
         self.requestID = requestID
         self.filters = filters
+        self.cacheStore = cacheStore
+        self.cacheBytes = cacheBytes
         self.emptySegments = emptySegments
         self.bodyLimit = bodyLimit
         self.bodyLimits = bodyLimits
@@ -91,6 +97,7 @@ extension GatewaySnapshot {
             cluster.guardian.apply(cluster.settings, now: now)
             cluster.current.balancer.activate(now: now)
         }
+        cacheStore?.setLimit(bytes: cacheBytes)
     }
 }
 
@@ -149,6 +156,8 @@ package final class RoutePlan: Sendable {
     }
 
     package let name: String
+    /// Its name and what it matches: stays over reloads that do not touch it, and is no other route's.
+    let identity: [UInt8]
     let action: Action
     let rewrite: PathRewrite
     let isIdempotent: Bool
@@ -162,8 +171,12 @@ package final class RoutePlan: Sendable {
     let parameterNames: [String]
     let metrics: RouteMetrics
 
+    static func identity(_ name: String, _ match: String) -> [UInt8] {
+        Array("\(name) \(StableHash.key(match.utf8))".utf8)
+    }
+
     init(
-        name: String, action: Action, rewrite: PathRewrite, isIdempotent: Bool, fallback: FallbackPlan?,
+        name: String, identity: [UInt8], action: Action, rewrite: PathRewrite, isIdempotent: Bool, fallback: FallbackPlan?,
         limits: [Int: AttemptLimits], chain: FilterChain?, answersPreflights: Bool, parameterNames: [String],
         metrics: RouteMetrics
     ) {
@@ -171,6 +184,7 @@ package final class RoutePlan: Sendable {
         self.answersPreflights = answersPreflights
         self.parameterNames = parameterNames
         self.name = name
+        self.identity = identity
         self.action = action
         self.rewrite = rewrite
         self.isIdempotent = isIdempotent
