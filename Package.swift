@@ -70,7 +70,7 @@ let package = Package(
             "Admin",
             ["Core", "Caching", "Reactor", "HTTP", "Transport", "Upstream", "Resilience", "Telemetry", "Configuration", "Gateway"]),
         module(
-            "HoldfastBenchmarks", ["Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Gateway", "Resilience"]),
+            "HoldfastBenchmarks", ["Core", "Reactor", "TLS", "HTTP", "Caching", "Transport", "Upstream", "Gateway", "Resilience"]),
         .executableTarget(
             name: "holdfast",
             dependencies: [
@@ -101,7 +101,10 @@ let package = Package(
             ]),
         tests(
             "Gateway",
-            ["Gateway", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core", "Telemetry"]),
+            [
+                "Gateway", "Caching", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core",
+                "Telemetry",
+            ]),
         tests("EndToEnd", [], exclude: ["Support"]),
     ]
 )

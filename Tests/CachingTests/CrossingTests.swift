@@ -103,7 +103,10 @@ import Testing
             if let gave {
                 var answer = plan.answer
                 if asked.method == "HEAD" { answer.body = "" }
-                model.note(.init(id: gave, request: asked, answer: answer, requestedAt: start, receivedAt: time))
+                // A Range that the cache kept to itself made nothing of the answer.
+                var sent = asked
+                if !(got.forwarded ?? got.refreshed ?? []).contains(where: { $0.0 == "range" }) { sent.fields.removeAll { $0.0 == "Range" } }
+                model.note(.init(id: gave, request: sent, answer: answer, requestedAt: start, receivedAt: time))
             }
             if let confirmed {
                 model.noteConfirmation(of: confirmed, for: asked, plan.confirmation, requestedAt: start, receivedAt: time)

@@ -400,7 +400,7 @@ struct ComplaintTests {
             "two actions"),
         Row(
             "to: a, filters: [{ header: {} }]",
-            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, mirror; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
+            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, cache, mirror; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
             "a filter that is none"),
         Row(
             "to: a, filters: [{ cors: { origins: [\"*\"], credentials: true } }]",
@@ -428,6 +428,14 @@ struct ComplaintTests {
         Row(
             "to: a, filters: [{ limits: { body_bytes: 1KiB } }, { limits: { body_bytes: 2KiB } }]",
             "x.yaml:7:46: routes[0].filters: the filter limits stands twice in one list; it works once", "limits twice"),
+        Row(
+            "to: a, filters: [{ cache: { methods: [HEAD] } }]",
+            "x.yaml:7:67: routes[0].filters[0].cache.methods: GET is missing; what is stored is always the answer to a GET",
+            "a cache of nothing"),
+        Row(
+            "to: a, filters: [{ cache: { ignore_query: [\"*\"] } }]",
+            "x.yaml:7:73: routes[0].filters[0].cache.ignore_query[0]: \"*\" would ignore every parameter; expected the name of a query parameter as it stands in the query, or its beginning and *",
+            "a cache that ignores the query"),
         Row(
             "to: a, strip_prefix: /users", "x.yaml:7:51: routes[0]: the match has /*, which does not begin with /users",
             "a prefix that is not there"),

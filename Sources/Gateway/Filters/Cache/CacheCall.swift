@@ -40,7 +40,7 @@ final class CacheCall: CacheWaiter, TimerOwner, @unchecked Sendable {
             return .answer(answer)
         case .wait(let until):
             isWaiting = true
-            reactor.schedule(timer, at: until)
+            reactor.schedule(timer, at: min(until, halfway(pass)))
             return .wait
         case .forward:
             if visit.status.forward == .bypass || visit.status.forward == .method { result = .bypass }
@@ -50,6 +50,14 @@ final class CacheCall: CacheWaiter, TimerOwner, @unchecked Sendable {
             refusal.fields.append(("cache-status", visit.status.text))
             return .refuse(refusal)
         }
+    }
+
+    /// Half of the time that a trusted caller has: so much is left to go by itself, should the other's fetch not come.
+    private func halfway(_ pass: FilterPass) -> Instant {
+        guard pass.isTrusted, let i = pass.head.fields.first(.xRequestTimeout),
+            let timeout = pass.head.fields.withValue(i, { RequestTimeout.parseMilliseconds($0) })
+        else { return .never }
+        return reactor.now.advanced(byNanoseconds: timeout / 2)
     }
 
     // From any thread.
@@ -81,6 +89,13 @@ final class CacheCall: CacheWaiter, TimerOwner, @unchecked Sendable {
     // MARK: The answer
 
     func answered(_ pass: FilterPass, _ head: ResponseHead) -> ResponseStep {
+        if pass.isDegraded {
+            // Another upstream's answer, for want of one, is not what the URI means.
+            _ = visit.failed(mayReply: false, now: reactor.now)
+            visit.status.detail = "fallback"
+            visit.status.append(to: &head.fields)
+            return .next
+        }
         switch visit.answered(head, pass.head, now: reactor.now, unix: unix) {
         case .pass:
             visit.status.append(to: &head.fields)

@@ -41,7 +41,7 @@ final class CacheFilter: Filter {
     func visit(_ head: RequestHead, _ pass: FilterPass) -> CacheVisit {
         CacheVisit(
             head, policy: policy, store: store, namespace: CacheFilter.namespace(pass), isSecure: pass.isSecure,
-            isAuthenticated: pass.consumer != nil, mayRefresh: pass.isLastOfChain)
+            isAuthenticated: pass.isBehindAuthentication, mayRefresh: pass.isLastOfChain)
     }
 
     /// Listener, route and the upstream that a canary chose: filters before this one may differ by each of them.

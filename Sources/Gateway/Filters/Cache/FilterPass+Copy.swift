@@ -19,6 +19,14 @@ extension FilterPass {
         }
     }
 
+    /// Whether who asks was asked, by whatever means: what comes is then somebody's (RFC 9111 §3.5), also where that left no name.
+    var isBehindAuthentication: Bool {
+        consumer != nil || filters[..<position].contains { (.clientCertificate ... .forwardAuth).contains($0.rank) }
+    }
+
+    /// Whether the answer under way comes from where the route falls back to.
+    var isDegraded: Bool { proxy?.facts.degradedBy != nil }
+
     /// Whether nothing behind this filter changes the request, so that a copy sent from here is what the upstream would get.
     var isLastOfChain: Bool {
         guard let upstreamIndex else { return false }
