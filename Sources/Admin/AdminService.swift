@@ -124,7 +124,9 @@ final class AdminService: RequestService {
         let usage = gateway.snapshot.cacheStore?.usage ?? CacheStore.Usage()
         answer.fields.append(.contentType, "application/json")
         body.append(
-            utf8: "{\"answers\":\(usage.answers),\"bytes\":\(usage.bytes),\"limit_bytes\":\(usage.limit),\"evictions\":\(usage.evictions)}\n")
+            utf8:
+                "{\"answers\":\(usage.answers),\"bytes\":\(usage.bytes),\"limit_bytes\":\(usage.limit),\"evictions\":\(usage.evictions)}\n"
+        )
         finish(exchange, 200)
     }
 

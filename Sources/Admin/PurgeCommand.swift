@@ -26,11 +26,14 @@ struct PurgeCommand {
         switch (items["url"], items["tag"], items["all"]) {
         case (let url?, nil, nil):
             guard let key = CacheKey(uri: url) else {
-                throw Problem(text: "url is \(url); expected a whole one such as https://www.example.com/path?query, percent-encoded")
+                throw Problem(
+                    text: "url is \(url); expected a whole one such as https://www.example.com/path?query, percent-encoded")
             }
             target = .key(key)
         case (nil, let tag?, nil):
-            if tag.isEmpty || tag.contains(where: { " ,\t".contains($0) }) { throw Problem(text: "tag is one word, without spaces and commas") }
+            if tag.isEmpty || tag.contains(where: { " ,\t".contains($0) }) {
+                throw Problem(text: "tag is one word, without spaces and commas")
+            }
             target = .tag(tag)
         case (nil, nil, "true"): target = .all
         case (nil, nil, _?): throw Problem(text: "all has to be true")

@@ -105,7 +105,9 @@ import Testing
                 if asked.method == "HEAD" { answer.body = "" }
                 // A Range that the cache kept to itself made nothing of the answer.
                 var sent = asked
-                if !(got.forwarded ?? got.refreshed ?? []).contains(where: { $0.0 == "range" }) { sent.fields.removeAll { $0.0 == "Range" } }
+                if !(got.forwarded ?? got.refreshed ?? []).contains(where: { $0.0 == "range" }) {
+                    sent.fields.removeAll { $0.0 == "Range" }
+                }
                 model.note(.init(id: gave, request: sent, answer: answer, requestedAt: start, receivedAt: time))
             }
             if let confirmed {

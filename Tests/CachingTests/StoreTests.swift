@@ -19,7 +19,7 @@ import Testing
     }
 
     static func has(_ edge: Edge, _ path: String) -> Bool {
-        edge.store.peek(CacheKey(Asked("GET", path).head, isSecure: true), Array("route".utf8) , Asked("GET", path).head) != nil
+        edge.store.peek(CacheKey(Asked("GET", path).head, isSecure: true), Array("route".utf8), Asked("GET", path).head) != nil
     }
 
     @Test func theBoundHolds() {
@@ -100,7 +100,9 @@ import Testing
 
     @Test func purging() {
         let edge = Edge()
-        for (path, tags) in [("/a", "red blue"), ("/b", "blue"), ("/c", "green"), ("/d", "")] { StoreTests.fill(edge, path, tags: tags) }
+        for (path, tags) in [("/a", "red blue"), ("/b", "blue"), ("/c", "green"), ("/d", "")] {
+            StoreTests.fill(edge, path, tags: tags)
+        }
         edge.advance(1)
         #expect(edge.store.purge(tag: "blue", now: edge.now) == 2)
         #expect(!StoreTests.has(edge, "/a") && !StoreTests.has(edge, "/b") && StoreTests.has(edge, "/c"))

@@ -20,7 +20,7 @@ struct ComplaintTests {
         Row("thread: 2", "x.yaml:1:1: unknown key \"thread\"; did you mean threads?", "an unknown key has a neighbour"),
         Row(
             "ciphers: []",
-            "x.yaml:1:1: unknown key \"ciphers\"; known are threads, server_name, seed, trusted_networks, request_id, admin, admin_token, explain, access_log, limits, drain, listeners, upstreams, routes",
+            "x.yaml:1:1: unknown key \"ciphers\"; known are threads, server_name, seed, trusted_networks, request_id, admin, admin_token, explain, access_log, limits, cache, drain, listeners, upstreams, routes",
             "or it has none"),
         Row("access-log: off", "x.yaml:1:1: unknown key \"access-log\"; did you mean access_log?", "a dash for an underscore"),
         Row("threads: many", "x.yaml:1:10: threads: \"many\" is no integer; expected an integer from 1 to 1024", "not a number"),
@@ -430,7 +430,7 @@ struct ComplaintTests {
             "x.yaml:7:46: routes[0].filters: the filter limits stands twice in one list; it works once", "limits twice"),
         Row(
             "to: a, filters: [{ cache: { methods: [HEAD] } }]",
-            "x.yaml:7:67: routes[0].filters[0].cache.methods: GET is missing; what is stored is always the answer to a GET",
+            "x.yaml:7:67: routes[0].filters[0].cache: GET is missing; what is stored is always the answer to a GET",
             "a cache of nothing"),
         Row(
             "to: a, filters: [{ cache: { ignore_query: [\"*\"] } }]",

@@ -161,6 +161,9 @@ package final class CacheVisit {
             mayShare: mayStore && policy.collapses && !terms.directives.noCache && waits < CacheVisit.waitRounds,
             mayRefresh: mayStore && mayRefresh, waiter: now < waitLimit ? waiter : nil, afterFailure: afterFailure)
         switch store.enter(question, head, now: now) {
+        case .serve(let answer, .staleAccepted) where afterFailure:
+            serveAfterFailure(answer, now: now)
+            return .reply(answer, refresh: nil)
         case .serve(let answer, _):
             serve(answer, now: now)
             return .reply(answer, refresh: nil)

@@ -58,7 +58,8 @@ extension Configuration {
                 expected: "the name of a query parameter as it stands in the query, or its beginning and *",
                 problem: { text in
                     if text.isEmpty || text == "*" { return "would ignore every parameter" }
-                    return text.dropLast().contains("*") || text.contains(where: { "&=# \t".contains($0) }) ? "is no such name" : nil
+                    return text.dropLast().contains("*") || text.contains(where: { "&=# \t".contains($0) })
+                        ? "is no such name" : nil
                 })
         }
 
@@ -104,7 +105,8 @@ extension Configuration {
                     "How long after its lifetime an answer is served where the upstream fails or its breaker is open, where it does not say so itself and forbids nothing (RFC 5861)."
                 ),
                 Field(
-                    "collapse", \.collapse, .boolean, "Whether requests for what is being fetched already wait for that, so that there is one fetch."),
+                    "collapse", \.collapse, .boolean,
+                    "Whether requests for what is being fetched already wait for that, so that there is one fetch."),
                 Field(
                     "collapse_wait", \.collapseWait, .duration(.milliseconds(1) ... .seconds(60)),
                     "How long a request waits for another's fetch before it is sent on by itself."),
@@ -113,7 +115,8 @@ extension Configuration {
                     "After an answer that could not be stored, requests for it do not wait for each other for so long."),
                 Field(
                     "request_directives", \.requestDirectives, .boolean,
-                    "Whether a client's own `Cache-Control` is heeded. Off where clients must not be able to reach the upstream by `no-cache`."),
+                    "Whether a client's own `Cache-Control` is heeded. Off where clients must not be able to reach the upstream by `no-cache`."
+                ),
             ]
         }
 
@@ -126,7 +129,8 @@ extension Configuration {
                 check: { filter, node, reader in
                     if !filter.methods.contains(.get) {
                         reader.complain(
-                            at: node.position(of: [.key("methods")]), "GET is missing; what is stored is always the answer to a GET")
+                            at: node.position(of: [.key("methods")]), "GET is missing; what is stored is always the answer to a GET"
+                        )
                     }
                 }
             ).kind(Self())

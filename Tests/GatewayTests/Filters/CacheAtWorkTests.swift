@@ -76,7 +76,8 @@ import Upstream
 
     /// The breaker is open: nothing is sent, and the stored answer is served all the same.
     @Test func anOpenBreakerIsAFailureToo() throws {
-        let lab = try Lab(filter: "stale_if_error: 10m", guarded: "breaker: { minimum_calls: 2, open_for: 60s }, retries: { attempts: 1 }")
+        let lab = try Lab(
+            filter: "stale_if_error: 10m", guarded: "breaker: { minimum_calls: 2, open_for: 60s }, retries: { attempts: 1 }")
         _ = try lab.ask(1, "/a")
         lab.world.run(for: .seconds(70))
         lab.origin.status = 500
@@ -262,7 +263,8 @@ private final class Lab {
         self.route = route
         self.path = path
         snapshot = try Lab.compile(
-            filter: filter, guarded: guarded, upstream: upstream, route: route, path: path, cacheBytes: cacheBytes, registry, world, nil)
+            filter: filter, guarded: guarded, upstream: upstream, route: route, path: path, cacheBytes: cacheBytes, registry, world,
+            nil)
         for shard in 0..<2 {
             let gateway = GatewayReactor(
                 context: TransportContext(reactor: world.makeReactor(host: "10.0.0.1")), shard: shard, of: 2, snapshot: snapshot,

@@ -46,7 +46,8 @@ final class CacheCall: CacheWaiter, TimerOwner, @unchecked Sendable {
             if visit.status.forward == .bypass || visit.status.forward == .method { result = .bypass }
             return .next
         case .unsatisfiable:
-            var refusal = FilterRefusal(.cacheOnlyIfCached, detail: "the request asked for a stored answer only, and there is none to serve")
+            var refusal = FilterRefusal(
+                .cacheOnlyIfCached, detail: "the request asked for a stored answer only, and there is none to serve")
             refusal.fields.append(("cache-status", visit.status.text))
             return .refuse(refusal)
         }

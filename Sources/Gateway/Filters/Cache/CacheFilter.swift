@@ -127,7 +127,9 @@ struct CacheMetrics: Sendable {
         registry.gauge("holdfast_cache_bytes", help: "Bytes of stored answers, bookkeeping included.") { Double(store.usage.bytes) }
         registry.gauge("holdfast_cache_limit_bytes", help: "Bytes that stored answers may take.") { Double(store.usage.limit) }
         registry.gauge("holdfast_cache_answers", help: "Stored answers.") { Double(store.usage.answers) }
-        registry.counter("holdfast_cache_evictions_total", help: "Stored answers that made room for others.") { store.usage.evictions }
+        registry.counter("holdfast_cache_evictions_total", help: "Stored answers that made room for others.") {
+            store.usage.evictions
+        }
     }
 
     func count(_ result: Result, shard: Int) {
