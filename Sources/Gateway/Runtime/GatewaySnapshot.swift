@@ -49,7 +49,8 @@ package final class GatewaySnapshot: Sendable {
     init(
         listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster],
         upstreamChains: [FilterChain?], via: ViaField, requestID: RequestIDPlan, filters: [String: any Filter],
-        cacheStore: CacheStore?, cacheBytes: Int, emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyLimits: BodyLimits,
+        cacheStore: CacheStore?, cacheBytes: Int, emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64,
+        bodyLimits: BodyLimits,
         writeTimeout: Duration, connectionLimit: Int, handshakeLimit: Int, replayLimit: Int, metrics: RequestMetrics,
         accessLog: AccessLogPlan?, explain: ExplainPlan?, adminToken: [UInt8]?
     ) {
