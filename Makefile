@@ -7,6 +7,7 @@
 # make test    all tests: units and simulations, then the real binary end to end; each invariant has one of its name
 # make check   format lint, warnings as errors, import check, tests
 # make stress  the guard under 8 threads, 10^7 operations, and 10^6 interleavings of the bulkhead's seam; again with TSan
+# make cache   a million generated exchanges at the cache, against a model of what RFC 9111 forbids
 # make fuzz    libFuzzer on the HTTP/1 parser (FUZZ_SECONDS=600)
 # make bench   micro-benchmarks, and the side-by-side run with HAProxy and nginx
 
@@ -24,7 +25,7 @@ APT := libssl-dev libnghttp2-dev libc-ares-dev pkg-config curl openssl hey nghtt
   python3-dnslib python3-jwt python3-cryptography
 MISSING = $(shell for p in $(APT); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
 
-.PHONY: setup build run test unit e2e check lint format imports stress fuzz bench schema clean
+.PHONY: setup build run test unit e2e check lint format imports stress cache fuzz bench schema clean
 
 setup:
 	@missing="$(MISSING)"; if [ -n "$$missing" ]; then \
@@ -72,6 +73,10 @@ stress: setup
 	.build/release/resilience-stress
 	swift build -c release --product resilience-stress --sanitize thread --scratch-path $(STRESS_TSAN)
 	TSAN_OPTIONS=halt_on_error=1 $(STRESS_TSAN)/release/resilience-stress --operations 1000000 --interleavings 10000
+
+# Tier N of promise P26; `make test` runs 10^4.
+cache: setup
+	HOLDFAST_CACHE_EXCHANGES=1000000 swift test --filter CrossingTests
 
 fuzz: setup
 	Fuzz/run.sh $(FUZZ_SECONDS)

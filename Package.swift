@@ -58,6 +58,7 @@ let package = Package(
         module("Credentials", ["Core", "COpenSSL", "JSON"]),
         module("HTTP", ["Core", "CNGHTTP2"]),
         module("Reactor", ["Core", "CLinux", "CCAres", deque]),
+        module("Caching", ["Core", "HTTP"]),
         module("Telemetry", ["Core"]),
         module("JSON", ["Core"]),
         module("Transport", ["Core", "Reactor", "TLS", "HTTP", "Telemetry"]),
@@ -66,14 +67,14 @@ let package = Package(
         module(
             "Gateway",
             [
-                "Core", "Credentials", "JSON", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration",
-                "Telemetry",
+                "Core", "Caching", "Credentials", "JSON", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience",
+                "Configuration", "Telemetry",
             ]),
         module(
             "Admin",
-            ["Core", "Reactor", "HTTP", "Transport", "Upstream", "Resilience", "Telemetry", "Configuration", "Gateway"]),
+            ["Core", "Caching", "Reactor", "HTTP", "Transport", "Upstream", "Resilience", "Telemetry", "Configuration", "Gateway"]),
         module(
-            "HoldfastBenchmarks", ["Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Gateway", "Resilience"]),
+            "HoldfastBenchmarks", ["Core", "Reactor", "TLS", "HTTP", "Caching", "Transport", "Upstream", "Gateway", "Resilience"]),
         .executableTarget(
             name: "holdfast",
             dependencies: [
@@ -98,6 +99,7 @@ let package = Package(
         tests("Credentials", ["Credentials", "Core", "TokenIssuer"]),
         tests("HTTP", ["HTTP", "Core"]),
         tests("Reactor", ["Reactor", "Core"]),
+        tests("Caching", ["Caching", "HTTP", "Core"]),
         tests("Telemetry", ["Telemetry", "Core"]),
         tests("JSON", ["JSON", "Core"]),
         tests("Transport", ["Transport", "Reactor", "TLS", "HTTP", "Core", "Telemetry"]),
@@ -113,8 +115,8 @@ let package = Package(
             "Gateway",
             [
             [
-                "Gateway", "Credentials", "TokenIssuer", "JSON", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP",
-                "Resilience", "Core", "Telemetry",
+                "Gateway", "Caching", "Credentials", "TokenIssuer", "JSON", "Configuration", "Upstream", "Transport", "Reactor", "TLS",
+                "HTTP", "Resilience", "Core", "Telemetry",
             ]),
         tests("EndToEnd", ["AuditFilter"], exclude: ["Support"]),
     ]

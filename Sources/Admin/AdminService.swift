@@ -1,6 +1,7 @@
 // Holdfast
 // SPDX-License-Identifier: Apache-2.0
 
+import Caching
 import Core
 import Gateway
 import HTTP
@@ -10,7 +11,8 @@ import Transport
 import Upstream
 
 /// Answers on the admin listener: `GET /metrics`, `/healthz` (alive), `/readyz` (serving and not draining), `/upstreams` (what every guard
-/// is doing), `/explain/ID` (why a request went as it did), and `POST /upstreams/NAME/breaker`, which changes something and needs the token.
+/// is doing), `/cache` (what is stored), `/explain/ID` (why a request went as it did); `POST /upstreams/NAME/breaker` and `POST /cache/purge`
+/// change something and need the token.
 final class AdminService: RequestService {
     private let registry: MetricsRegistry
     private unowned let gateway: GatewayReactor
@@ -60,9 +62,16 @@ final class AdminService: RequestService {
             finish(exchange, 200)
         } else if let name = head.withBytes(head.path, { AdminService.breakerName($0) }) {
             changeBreaker(of: name, exchange)
+        } else if head.withBytes(head.path, { $0.equals("/cache") }) {
+            guard isRead(exchange) else { return }
+            showCache(exchange)
+        } else if head.withBytes(head.path, { $0.equals("/cache/purge") }) {
+            purge(exchange)
         } else {
             respond(
-                exchange, 404, "there are /metrics, /healthz, /readyz, /upstreams, /explain/ID and POST /upstreams/NAME/breaker\n")
+                exchange, 404,
+                "there are /metrics, /healthz, /readyz, /upstreams, /cache, /explain/ID, POST /upstreams/NAME/breaker and POST /cache/purge\n"
+            )
         }
     }
 
@@ -92,22 +101,56 @@ final class AdminService: RequestService {
         return String(copying: path.extracting(head..<(path.count - tail)))
     }
 
-    private func changeBreaker(of name: String, _ exchange: ServerExchange) {
+    /// Whether it is a POST with the token; else it is answered.
+    private func mayChange(_ exchange: ServerExchange) -> Bool {
         let head = exchange.head
         guard head.method == .post else {
             answer.fields.append("allow", "POST")
             respond(exchange, 405, "only POST\n")
-            return
+            return false
         }
         guard let token = gateway.snapshot.adminToken else {
             respond(exchange, 403, "nothing can be changed here: set admin_token in the configuration\n")
-            return
+            return false
         }
         guard AdminService.shows(token, head.fields) else {
             answer.fields.append("www-authenticate", "Bearer")
             respond(exchange, 401, "show the token: Authorization: Bearer ...\n")
+            return false
+        }
+        return true
+    }
+
+    private func showCache(_ exchange: ServerExchange) {
+        let usage = gateway.snapshot.cacheStore?.usage ?? CacheStore.Usage()
+        answer.fields.append(.contentType, "application/json")
+        body.append(
+            utf8:
+                "{\"answers\":\(usage.answers),\"bytes\":\(usage.bytes),\"limit_bytes\":\(usage.limit),\"evictions\":\(usage.evictions)}\n"
+        )
+        finish(exchange, 200)
+    }
+
+    private func purge(_ exchange: ServerExchange) {
+        guard mayChange(exchange) else { return }
+        let command: PurgeCommand
+        do throws(PurgeCommand.Problem) {
+            command = try PurgeCommand(exchange.head.withBytes(exchange.head.query) { QueryItems($0) })
+        } catch {
+            answer.fields.append(.contentType, "text/plain; charset=utf-8")
+            body.append(utf8: error.text + "\n")
+            finish(exchange, 400)
             return
         }
+        let count = gateway.snapshot.cacheStore.map { command.perform(on: $0, now: gateway.context.reactor.now) } ?? 0
+        answer.fields.append(.contentType, "application/json")
+        body.append(utf8: "{\"purged\":\(count)}\n")
+        finish(exchange, 200)
+    }
+
+    private func changeBreaker(of name: String, _ exchange: ServerExchange) {
+        let head = exchange.head
+        guard mayChange(exchange) else { return }
         guard let cluster = gateway.snapshot.upstreams.first(where: { $0.name == name }), let overrides = gateway.overrides else {
             respond(exchange, 404, "there is no such upstream\n")
             return

@@ -30,7 +30,8 @@ extension Reason {
             .shedOccupancy, .shedLag, .shedMemory, .shedDescriptors, .shedThrottle,
             .loadBalancerNoHealthy, .dns, .localResources, .drain, .maintenance, .shutdown:
             503
-        case .deadline, .deadlineInsufficient, .timeoutPerTry, .timeoutFirstByte, .timeoutIdle, .connectTimeout, .tlsTimeout:
+        case .deadline, .deadlineInsufficient, .timeoutPerTry, .timeoutFirstByte, .timeoutIdle, .connectTimeout, .tlsTimeout,
+            .cacheOnlyIfCached:
             504
         case .connectRefused, .connectFailed, .tlsHandshake, .tlsVerify, .resetBeforeHeaders, .resetAfterHeaders,
             .protocolError, .bodyTruncated, .responseTooLarge, .responseUnusable, .aggregateDependency, .http2RefusedStream,

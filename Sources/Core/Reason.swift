@@ -35,6 +35,7 @@ public enum Reason: String, CaseIterable, Sendable {
     case authUnavailable = "auth.unavailable"
     case rateLimitExceeded = "rate_limit.exceeded"
     case limitConnections = "limit.connections"
+    case cacheOnlyIfCached = "cache.only_if_cached"
 
     // What the guard decided.
     case breakerOpen = "breaker.open"

@@ -241,6 +241,16 @@ package struct FieldSection: ~Copyable {
         return Slice(offset: start, length: text.utf8CodeUnitCount)
     }
 
+    /// The same bytes and fields once more: slices of the one are slices of the other.
+    package func copy() -> FieldSection {
+        var copy = FieldSection()
+        copy.arena.append(arena.readable)
+        copy.entries = entries
+        copy.present = present
+        copy.hasUnusualNames = hasUnusualNames
+        return copy
+    }
+
     /// Adds every live field of `other`.
     package mutating func append(contentsOf other: borrowing FieldSection) {
         for i in 0..<other.entries.count where !other.entries[i].isRemoved {

@@ -21,6 +21,6 @@ public struct MeasuredBody {
 
     /// All there are. Throws only if our own settings are wrong.
     public static func all() throws -> [MeasuredBody] {
-        try messages() + routing() + records() + guarding() + exchanging()
+        try messages() + routing() + records() + guarding() + exchanging() + caching()
     }
 }

@@ -20,7 +20,7 @@ struct ComplaintTests {
         Row("thread: 2", "x.yaml:1:1: unknown key \"thread\"; did you mean threads?", "an unknown key has a neighbour"),
         Row(
             "ciphers: []",
-            "x.yaml:1:1: unknown key \"ciphers\"; known are threads, server_name, seed, trusted_networks, request_id, admin, admin_token, explain, access_log, limits, overload, drain, listeners, upstreams, routes",
+            "x.yaml:1:1: unknown key \"ciphers\"; known are threads, server_name, seed, trusted_networks, request_id, admin, admin_token, explain, access_log, limits, overload, cache, drain, listeners, upstreams, routes",
             "or it has none"),
         Row("access-log: off", "x.yaml:1:1: unknown key \"access-log\"; did you mean access_log?", "a dash for an underscore"),
         Row("threads: many", "x.yaml:1:10: threads: \"many\" is no integer; expected an integer from 1 to 1024", "not a number"),
@@ -408,7 +408,7 @@ struct ComplaintTests {
             "two actions"),
         Row(
             "to: a, filters: [{ header: {} }]",
-            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, mirror, ip_list, api_key, basic, client_certificate, jwt, forward_auth, transform, aggregate; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
+            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, cache, mirror, ip_list, api_key, basic, client_certificate, jwt, forward_auth, transform, aggregate; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
             "a filter that is none"),
         Row(
             "to: a, filters: [{ cors: { origins: [\"*\"], credentials: true } }]",
@@ -559,6 +559,14 @@ struct ComplaintTests {
             "to: a, filters: [{ aggregate: { parts: { u: { to: a, path: /, merge: flatten, as: x } } } }]",
             "x.yaml:7:112: routes[0].filters[0].aggregate.parts.u: as has no meaning with merge: flatten",
             "a name for what has none"),
+        Row(
+            "to: a, filters: [{ cache: { methods: [HEAD] } }]",
+            "x.yaml:7:67: routes[0].filters[0].cache: GET is missing; what is stored is always the answer to a GET",
+            "a cache of nothing"),
+        Row(
+            "to: a, filters: [{ cache: { ignore_query: [\"*\"] } }]",
+            "x.yaml:7:73: routes[0].filters[0].cache.ignore_query[0]: \"*\" would ignore every parameter; expected the name of a query parameter as it stands in the query, or its beginning and *",
+            "a cache that ignores the query"),
         Row(
             "to: a, strip_prefix: /users", "x.yaml:7:51: routes[0]: the match has /*, which does not begin with /users",
             "a prefix that is not there"),

@@ -22,6 +22,7 @@ struct EdgeModelTests {
         #expect(edge.seed == 42)
         #expect(edge.trustedNetworks == [try #require(IPNetwork("10.0.0.0/8")), try #require(IPNetwork("fd00::/8"))])
         #expect(edge.admin == .ip(IPAddress(127, 0, 0, 1), port: 9901))
+        #expect(edge.cache.bytes == 64 << 20)
         #expect(edge.drain == .seconds(30))
         #expect(edge.requestID.keep == .trusted)
         #expect(edge.requestID.answer)

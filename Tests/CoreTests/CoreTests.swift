@@ -109,7 +109,7 @@ import Testing
                 request.body_type request.body_malformed request.body_mapping \
                 client.tls_timeout client.tls_failed client.header_timeout client.slow client.cancelled client.flood \
                 route.none route.misdirected auth.missing auth.invalid auth.forbidden auth.unavailable rate_limit.exceeded \
-                limit.connections breaker.open breaker.half_open breaker.ramp breaker.forced bulkhead.full \
+                limit.connections cache.only_if_cached breaker.open breaker.half_open breaker.ramp breaker.forced bulkhead.full \
                 bulkhead.queue_timeout bulkhead.codel shed.occupancy shed.lag shed.memory shed.descriptors shed.throttle \
                 lb.no_healthy deadline deadline.insufficient timeout.per_try timeout.first_byte timeout.idle dns \
                 connect.refused connect.timeout connect.failed tls.handshake tls.verify tls.timeout reset.before_headers \

@@ -6,7 +6,9 @@ import Testing
 
 /// The scripts in `Support/`: clients and backends that share no code with the gateway. Each says what is not so, and counts.
 @Suite(.serialized) struct ScriptTests {
-    @Test(arguments: ["cases.py", "dns.py", "filters.py", "filters_auth.py", "operations.py", "protocols.py", "storm.py"])
+    @Test(arguments: [
+        "cases.py", "dns.py", "filters.py", "filters_auth.py", "filters_cache.py", "operations.py", "protocols.py", "storm.py",
+    ])
     func script(name: String) throws { try passes(name) }
 
     @Test func K4_P12_anUpstreamThatHangsDoesNotTakeTheOtherWithIt() throws { try passes("isolation.py") }

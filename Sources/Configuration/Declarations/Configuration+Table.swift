@@ -38,6 +38,7 @@ extension Configuration {
                     "Which requests' decisions can be looked up by their id: `GET /explain/ID` on the admin listener."),
                 Field("access_log", \.accessLog, AccessLog.table.kind(AccessLog()).orOff(), "One line a request."),
                 Field("limits", \.limits, Limits.table.kind(Limits()), "How much of anything a peer may ask for."),
+                Field("cache", \.cache, Cache.table.kind(Cache()), "The store that all `cache` filters share."),
                 Field(
                     "overload", \.overload, Overload.table.kind(Overload()),
                     "How short of something the whole gateway may be before it turns requests away."),

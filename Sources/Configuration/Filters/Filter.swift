@@ -11,6 +11,7 @@ extension Configuration {
         case canary(CanaryFilter)
         case headers(HeadersFilter)
         case custom(CustomFilter)
+        case cache(CacheFilter)
         case mirror(MirrorFilter)
         case ipList(IPListFilter)
         case apiKey(APIKeyFilter)
@@ -30,6 +31,7 @@ extension Configuration {
             case .canary: "canary"
             case .headers: "headers"
             case .custom: "custom"
+            case .cache: "cache"
             case .mirror: "mirror"
             case .ipList: "ip_list"
             case .apiKey: "api_key"
@@ -94,6 +96,7 @@ extension Configuration.Filter {
         var canary: Configuration.CanaryFilter? { didSet { filter = canary.map { .canary($0) } } }
         var headers: Configuration.HeadersFilter? { didSet { filter = headers.map { .headers($0) } } }
         var custom: Configuration.CustomFilter? { didSet { filter = custom.map { .custom($0) } } }
+        var cache: Configuration.CacheFilter? { didSet { filter = cache.map { .cache($0) } } }
         var mirror: Configuration.MirrorFilter? { didSet { filter = mirror.map { .mirror($0) } } }
         var ipList: Configuration.IPListFilter? { didSet { filter = ipList.map { .ipList($0) } } }
         var apiKey: Configuration.APIKeyFilter? { didSet { filter = apiKey.map { .apiKey($0) } } }
@@ -123,6 +126,9 @@ extension Configuration.Filter {
             Field(
                 "custom", \.custom, Configuration.CustomFilter.kind.optional(none: nil),
                 "A filter of the program that embeds the gateway."),
+            Field(
+                "cache", \.cache, Configuration.CacheFilter.kind.optional(none: nil),
+                "Stores answers and serves them again (RFC 9111), after whatever asks who it is."),
             Field(
                 "mirror", \.mirror, Configuration.MirrorFilter.kind.optional(none: nil),
                 "Sends a copy of a share of the requests to another upstream, whose answers nobody sees."),

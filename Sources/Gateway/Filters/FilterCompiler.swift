@@ -1,6 +1,7 @@
 // Holdfast
 // SPDX-License-Identifier: Apache-2.0
 
+import Caching
 import Configuration
 package import Core
 package import Telemetry
@@ -15,12 +16,18 @@ package struct FilterCompiler {
     /// Of the configuration before: counters, keys and stored answers go on.
     private let previous: [String: any Filter]
     let custom: CustomFilters
+    private let cacheBytes: Int
+    /// What all `cache` filters share; made for the first of them, and kept from configuration to configuration.
+    private(set) var cacheStore: CacheStore?
     private(set) var compiled: [String: any Filter] = [:]
     package private(set) var complaints: [String] = []
 
     init(
-        upstreams: [String], registry: MetricsRegistry, draw: Draw, previous: [String: any Filter], custom: CustomFilters
+        upstreams: [String], registry: MetricsRegistry, draw: Draw, previous: [String: any Filter], custom: CustomFilters,
+        cacheStore: CacheStore? = nil, cacheBytes: Int = Configuration.Cache().bytes
     ) {
+        self.cacheStore = cacheStore
+        self.cacheBytes = cacheBytes
         self.upstreams = upstreams
         self.registry = registry
         self.draw = draw
@@ -47,7 +54,7 @@ package struct FilterCompiler {
         }
     }
 
-    private func make(
+    private mutating func make(
         _ filter: Configuration.Filter, _ place: inout FilterPlace
     ) throws(FilterComplaint) -> (FilterRank, any Filter) {
         switch filter {
@@ -59,6 +66,7 @@ package struct FilterCompiler {
         case .custom(let settings): (.custom, try custom.make(settings))
         case .transform(let settings): (.transform, TransformFilter(settings, parameters: place.parameters))
         case .aggregate(let settings): (.aggregate, try aggregate(settings, place))
+        case .cache(let settings): (.cache, try cache(settings, place))
         case .mirror(let settings):
             (.mirror, MirrorFilter(settings, to: try index(of: settings.upstream), scope: place.scope, registry: registry))
         case .ipList(let settings): (.ipList, IPListFilter(settings))
@@ -83,6 +91,20 @@ package struct FilterCompiler {
         for part in settings.parts { upstreams.append(try index(of: part.upstream)) }
         return AggregateFilter(
             settings, upstreams: upstreams, parameters: place.parameters, scope: place.scope, registry: registry)
+    }
+
+    private mutating func cache(
+        _ settings: Configuration.CacheFilter, _ place: FilterPlace
+    ) throws(FilterComplaint) -> CacheFilter {
+        let largest = CacheStore.largestObject(in: cacheBytes)
+        if settings.objectBytes > largest {
+            throw FilterComplaint(
+                "object_bytes is \(settings.objectBytes), of which a cache of \(cacheBytes) bytes would keep too few; at most \(largest), or raise cache.bytes"
+            )
+        }
+        let store = cacheStore ?? CacheStore(bytes: cacheBytes)
+        cacheStore = store
+        return CacheFilter(settings, store: store, scope: place.scope, registry: registry)
     }
 
     /// The position of an upstream.

@@ -36,6 +36,7 @@ extension Reason {
         case .authUnavailable: "Credentials cannot be checked at the moment"
         case .rateLimitExceeded: "The rate limit is exceeded"
         case .limitConnections: "Too many connections"
+        case .cacheOnlyIfCached: "No stored answer can be served"
         case .breakerOpen: "The service is failing and is given time to recover"
         case .breakerHalfOpen: "The service is being tried after a failure"
         case .breakerRamp: "The service is recovering and takes part of its traffic"

@@ -303,7 +303,8 @@ extension ProxyExchange {
     func respond(with answer: LocalAnswer) {
         guard let exchange, let snapshot else { return }
         if let reason = answer.reason { facts.reason = reason }
-        answer.head.framing = .length(UInt64(answer.body.count))
+        // A 304 tells no length: it would be that of what it does not send (RFC 9110 §8.6).
+        answer.head.framing = answer.head.status == 304 ? .none : .length(UInt64(answer.body.count))
         localBody = answer.body
         respondLocally(answer.head, exchange, snapshot)
     }

@@ -1,6 +1,7 @@
 // Holdfast
 // SPDX-License-Identifier: Apache-2.0
 
+package import Caching
 import Core
 import HTTP
 import Reactor
@@ -27,6 +28,9 @@ package final class GatewaySnapshot: Sendable {
     package let filters: [String: any Filter]
     /// What no client may send, on any route; `nil`: no filter tells upstreams who somebody is.
     let identityFields: IdentityFields?
+    /// The store of all `cache` filters, and its bound; nil where there never was one.
+    package let cacheStore: CacheStore?
+    let cacheBytes: Int
     let emptySegments: RequestPath.EmptySegments
     let bodyLimit: UInt64
     let bodyLimits: BodyLimits
@@ -47,8 +51,9 @@ package final class GatewaySnapshot: Sendable {
 
     init(
         listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster],
-        upstreamChains: [FilterChain?], via: ViaField, requestID: RequestIDPlan, filters: [String: any Filter], identityFields: IdentityFields?,
-        emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyLimits: BodyLimits,
+        upstreamChains: [FilterChain?], via: ViaField, requestID: RequestIDPlan, filters: [String: any Filter],
+        identityFields: IdentityFields?, cacheStore: CacheStore?, cacheBytes: Int, emptySegments: RequestPath.EmptySegments,
+        bodyLimit: UInt64, bodyLimits: BodyLimits,
         writeTimeout: Duration, connectionLimit: Int, overload: OverloadPlan, handshakeLimit: Int, replayLimit: Int,
         metrics: RequestMetrics,
         accessLog: AccessLogPlan?, explain: ExplainPlan?, adminToken: [UInt8]?
@@ -63,6 +68,8 @@ package final class GatewaySnapshot: Sendable {
         self.requestID = requestID
         self.filters = filters
         self.identityFields = identityFields
+        self.cacheStore = cacheStore
+        self.cacheBytes = cacheBytes
         self.emptySegments = emptySegments
         self.bodyLimit = bodyLimit
         self.bodyLimits = bodyLimits
@@ -97,6 +104,7 @@ extension GatewaySnapshot {
             cluster.guardian.apply(cluster.settings, now: now)
             cluster.current.balancer.activate(now: now)
         }
+        cacheStore?.setLimit(bytes: cacheBytes)
     }
 }
 
@@ -155,6 +163,8 @@ package final class RoutePlan: Sendable {
     }
 
     package let name: String
+    /// Its name and what it matches: stays over reloads that do not touch it, and is no other route's.
+    let identity: [UInt8]
     let action: Action
     let rewrite: PathRewrite
     let isIdempotent: Bool
@@ -169,8 +179,13 @@ package final class RoutePlan: Sendable {
     let parameterNames: [String]
     let metrics: RouteMetrics
 
+    static func identity(_ name: String, _ match: String) -> [UInt8] {
+        Array("\(name) \(StableHash.key(match.utf8))".utf8)
+    }
+
     init(
-        name: String, action: Action, rewrite: PathRewrite, isIdempotent: Bool, priority: Priority, fallback: FallbackPlan?,
+        name: String, identity: [UInt8], action: Action, rewrite: PathRewrite, isIdempotent: Bool, priority: Priority,
+        fallback: FallbackPlan?,
         limits: [Int: AttemptLimits], chain: FilterChain?, answersPreflights: Bool, parameterNames: [String],
         metrics: RouteMetrics
     ) {
@@ -178,6 +193,7 @@ package final class RoutePlan: Sendable {
         self.answersPreflights = answersPreflights
         self.parameterNames = parameterNames
         self.name = name
+        self.identity = identity
         self.action = action
         self.rewrite = rewrite
         self.isIdempotent = isIdempotent

@@ -42,7 +42,7 @@ struct SnapshotCompiler {
     ) {
         filters = FilterCompiler(
             upstreams: configuration.upstreams.map(\.name), registry: registry, draw: draw, previous: previous?.filters ?? [:],
-            custom: customFilters)
+            custom: customFilters, cacheStore: previous?.cacheStore, cacheBytes: configuration.cache.bytes)
         self.configuration = configuration
         self.registry = registry
         self.ticketKeys = ticketKeys
@@ -87,7 +87,9 @@ struct SnapshotCompiler {
         let limits = configuration.limits
         return GatewaySnapshot(
             listeners: listeners, table: table, routes: routes, upstreams: upstreams, upstreamChains: upstreamChains, via: via,
-            requestID: requestID, filters: filters.compiled, identityFields: IdentityFields(configuration.allFilters.flatMap(\.identityFields)),
+            requestID: requestID, filters: filters.compiled,
+            identityFields: IdentityFields(configuration.allFilters.flatMap(\.identityFields)), cacheStore: filters.cacheStore,
+            cacheBytes: configuration.cache.bytes,
             emptySegments: .merge,
             bodyLimit: limits.bodyBytes.map { UInt64($0) } ?? .max,
             bodyLimits: BodyLimits(
@@ -432,8 +434,8 @@ struct SnapshotCompiler {
             }
             let leadsToFilters = targets.contains { upstreamChains.indices.contains($0) && upstreamChains[$0] != nil }
             let plan = RoutePlan(
-                name: name, action: action, rewrite: rewrite, isIdempotent: route.idempotent, priority: route.priority,
-                fallback: fallback, limits: limits,
+                name: name, identity: RoutePlan.identity(name, "\(route.match)"), action: action, rewrite: rewrite,
+                isIdempotent: route.idempotent, priority: route.priority, fallback: fallback, limits: limits,
                 chain: FilterChain(own) ?? (leadsToFilters ? .empty : nil),
                 answersPreflights: (route.filters + configuration.listeners.flatMap(\.filters)).contains { $0.kind == "cors" },
                 parameterNames: route.match.path?.parameterNames ?? [], metrics: RouteMetrics(registry: registry, route: name))

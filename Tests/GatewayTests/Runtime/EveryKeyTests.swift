@@ -25,6 +25,7 @@ import Upstream
         trusted_networks: [10.0.0.0/8, "fd00::/8", 192.0.2.1]
         admin: 127.0.0.1:9902
         admin_token: { env: HOLDFAST_TEST_ADMIN_TOKEN }
+        cache: { bytes: 8MiB }
         drain: 7s
         request_id: { keep: trusted, answer: false }
         access_log: { format: text, path: access.log, sampling: 25% }
@@ -289,6 +290,7 @@ import Upstream
         let compiled = try Self.compiled.get()
         let configuration = compiled.configuration
         #expect(configuration.threads == 3 && configuration.seed == 42 && configuration.drain == .seconds(7))
+        #expect(configuration.cache.bytes == 8 << 20)
         #expect(configuration.admin?.description == "127.0.0.1:9902")
         #expect(compiled.snapshot.adminToken == Array("sixteen bytes long".utf8), "without the line's end")
         #expect(configuration.accessLog?.destination == .file(compiled.folder + "/access.log"))
