@@ -114,7 +114,6 @@ let package = Package(
         tests(
             "Gateway",
             [
-            [
                 "Gateway", "Caching", "Credentials", "TokenIssuer", "JSON", "Configuration", "Upstream", "Transport", "Reactor", "TLS",
                 "HTTP", "Resilience", "Core", "Telemetry",
             ]),
