@@ -74,7 +74,7 @@ final class JWTFilter: Filter {
             "Bearer realm=\"holdfast\"", invalid: ", error=\"invalid_token\"", scope: ", error=\"insufficient_scope\"" + scope)
     }
 
-    func everySecond(_ home: GatewayReactor) { source.everySecond(home.filterLog) }
+    func everySecond(_ home: GatewayReactor) { source.look(at: home.reactor.now, home.filterLog) }
 
     func request(_ pass: FilterPass) -> FilterStep {
         var token: [UInt8]?
@@ -159,7 +159,7 @@ final class JWTFilter: Filter {
         if let name = token.claims.value(at: consumer)?.fieldValue { pass.identify(as: name, telling: consumerHeader) }
         for (name, claim) in claimHeaders {
             guard let value = token.claims.value(at: claim)?.fieldValue else { continue }
-            pass.head.fields.append(name: name, value: value)
+            pass.tell(name, value)
         }
         return .next
     }
