@@ -103,7 +103,8 @@ let package = Package(
         tests(
             "Gateway",
             [
-                "Gateway", "Credentials", "TokenIssuer", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core",
+                "Gateway", "Credentials", "TokenIssuer", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP",
+                "Resilience", "Core",
                 "Telemetry",
             ]),
         tests("EndToEnd", [], exclude: ["Support"]),

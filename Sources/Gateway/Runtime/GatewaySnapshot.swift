@@ -46,7 +46,8 @@ package final class GatewaySnapshot: Sendable {
 
     init(
         listeners: [ListenerPlan], table: RouteTable, routes: [RoutePlan], upstreams: [UpstreamCluster],
-        upstreamChains: [FilterChain?], via: ViaField, requestID: RequestIDPlan, filters: [String: any Filter], identityFields: IdentityFields?,
+        upstreamChains: [FilterChain?], via: ViaField, requestID: RequestIDPlan, filters: [String: any Filter],
+        identityFields: IdentityFields?,
         emptySegments: RequestPath.EmptySegments, bodyLimit: UInt64, bodyLimits: BodyLimits,
         writeTimeout: Duration, connectionLimit: Int, handshakeLimit: Int, replayLimit: Int, metrics: RequestMetrics,
         accessLog: AccessLogPlan?, explain: ExplainPlan?, adminToken: [UInt8]?

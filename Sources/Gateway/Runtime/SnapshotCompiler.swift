@@ -87,7 +87,8 @@ struct SnapshotCompiler {
         let limits = configuration.limits
         return GatewaySnapshot(
             listeners: listeners, table: table, routes: routes, upstreams: upstreams, upstreamChains: upstreamChains, via: via,
-            requestID: requestID, filters: filters.compiled, identityFields: IdentityFields(configuration.allFilters.flatMap(\.identityFields)),
+            requestID: requestID, filters: filters.compiled,
+            identityFields: IdentityFields(configuration.allFilters.flatMap(\.identityFields)),
             emptySegments: .merge,
             bodyLimit: limits.bodyBytes.map { UInt64($0) } ?? .max,
             bodyLimits: BodyLimits(
@@ -105,7 +106,8 @@ struct SnapshotCompiler {
         let asks = configuration.listeners.contains { $0.tls.map { $0.clientCertificates != .off } ?? false }
         if !asks, configuration.allFilters.contains(where: { $0.kind == "client_certificate" }) {
             complaints.append(
-                "filter client_certificate: no listener asks for certificates; set tls.client_ca and tls.client_certificates of one")
+                "filter client_certificate: no listener asks for certificates; set tls.client_ca and tls.client_certificates of one"
+            )
         }
     }
 

@@ -175,7 +175,8 @@ import Testing
 
     private func check(_ payload: [UInt8], name: String, isUTF8: Bool) throws {
         let fields: [AccessField] = [
-            .requestID, .client, .protocol, .method, .host, .path, .route, .consumer, .upstream, .endpoint, .tlsVersion, .tlsCipher, .tlsSNI,
+            .requestID, .client, .protocol, .method, .host, .path, .route, .consumer, .upstream, .endpoint, .tlsVersion, .tlsCipher,
+            .tlsSNI,
             .userAgent, .listener,
         ]
         for field in fields {
