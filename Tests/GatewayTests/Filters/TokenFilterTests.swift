@@ -97,6 +97,18 @@ import TokenIssuer
         gate.end()
     }
 
+    @Test func templatesMayUseClaims() throws {
+        let gate = try gate(
+            "",
+            "#\n      - headers: { request: { set: { x-who: \"{claim.org.tenant}/{consumer}/{claim.roles[1]}{claim.none}\" } } }"
+        ) { _ in
+            Self.keys((Self.first, "a"))
+        }
+        #expect(try gate.verdict([Self.token(Self.first, "a", #","org":{"tenant":"t1"},"roles":["x","y"]"#)]) == "200")
+        #expect(gate.requests(Self.service).joined().contains("\r\nx-who: t1/ann/y\r\n"))
+        gate.end()
+    }
+
     /// A token that was remembered expires to the second all the same.
     @Test func aRememberedTokenExpires() throws {
         let gate = try gate("", "skew: 0s") { _ in Self.keys((Self.first, "a")) }
