@@ -45,11 +45,25 @@ struct Lint {
         let filters =
             configuration.listeners.flatMap(\.filters) + configuration.routes.flatMap(\.filters)
             + configuration.upstreams.flatMap(\.filters)
+        warnings += secretsInClear(configuration)
         let used = Set(configuration.routes.flatMap(\.upstreamNames) + filters.flatMap(\.upstreamNames))
         for upstream in configuration.upstreams where !used.contains(upstream.name) {
             warnings.append(warning(at: [.key("upstreams"), .key(upstream.name)], "no route leads to it"))
         }
         return warnings
+    }
+
+    /// Passwords and keys that anybody on the way can read. Quiet where a trusted peer in front may end TLS.
+    private func secretsInClear(_ configuration: Configuration) -> [Complaint] {
+        guard configuration.trustedNetworks.isEmpty,
+            let filter = configuration.allFilters.first(where: { ["basic", "api_key", "jwt"].contains($0.kind) })
+        else { return [] }
+        return configuration.listeners.enumerated().compactMap { index, listener in
+            guard listener.tls == nil, case .ip(let address, _) = listener.address, !address.isLoopback else { return nil }
+            return warning(
+                at: [.key("listeners"), .index(index)],
+                "it is in clear, and the filter \(filter.kind) asks for what nobody else may see: anybody on the way can read it")
+        }
     }
 
     /// A hedge that can never be sent.

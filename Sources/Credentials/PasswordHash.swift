@@ -58,7 +58,7 @@ package struct PasswordHash: Equatable, Sendable {
         "$pbkdf2-sha256$\(rounds)$\(Base64.encode(salt, .adapted))$\(Base64.encode(hash.bytes, .adapted))"
     }
 
-    /// Hashes a password at once, which takes about 0.1 s: for the command line.
+    /// Hashes a password at once, which takes a quarter of a second (600,000 rounds): for the command line.
     package static func make(_ password: [UInt8], salt: [UInt8], rounds: Int = usualRounds) -> PasswordHash {
         var check = PasswordCheck(password.span, salt: salt, rounds: rounds)
         _ = check.advance(by: rounds)

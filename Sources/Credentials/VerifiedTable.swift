@@ -3,8 +3,8 @@
 
 import Core
 
-/// Remembers what was verified at some cost, by the SHA-256 of what was shown: a signature costs 15 to 100 µs and a password a
-/// tenth of a second, a look-up here less than a microsecond.
+/// Remembers what was verified at some cost, by the SHA-256 of what was shown: a signature costs 25 to 160 µs and a password a
+/// quarter of a second, a look-up here less than a microsecond.
 ///
 /// Four places for each hash, all allocated at the start: it never grows, and only what was found right goes in, so that nobody can
 /// push others out with rubbish. All reactors share it; the locked step neither waits nor allocates. Whether an entry still holds

@@ -40,6 +40,10 @@ import Testing
             "client_certificate: { fingerprints: [ab] }",
             "client_certificate.fingerprints[0]: \"ab\" is no SHA-256 fingerprint; expected 64 hexadecimal digits, perhaps with colons"
         ),
+        (
+            "forward_auth: { to: a, send: [x-forwarded-host] }",
+            "forward_auth.send[0]: the field x-forwarded-host is written by the gateway, and what a client sends under it is nobody's word"
+        ),
         ("forward_auth: { to: b }", "forward_auth.to: there is no upstream \"b\"; did you mean \"a\"?"),
         (
             "jwt: { issuer: off, audience: off }",

@@ -84,6 +84,18 @@ struct LintTests {
         #expect(try read(two).warnings == [])
     }
 
+    @Test func passwordsInClear() throws {
+        let local = minimal(route: "to: a, filters: [{ basic: { users_file: u } }]")
+        #expect(try read(local).warnings == [])
+        let open = local.replacing("127.0.0.1:8080", with: "0.0.0.0:8080")
+        #expect(
+            try read(open).warnings.map(\.description) == [
+                "x.yaml:3:5: listeners[0]: it is in clear, and the filter basic asks for what nobody else may see: anybody on the way can read it"
+            ])
+        #expect(try read("trusted_networks: [10.0.0.0/8]\n" + open).warnings == [], "a peer in front may end TLS")
+        #expect(try read(open.replacing("basic: { users_file: u }", with: "ip_list: { deny: [10.0.0.1] }")).warnings == [])
+    }
+
     @Test func hedgesThatAreNeverSent() throws {
         let alone = try read(minimal(upstream: "guard: { hedging: {} }")).warnings
         #expect(

@@ -28,7 +28,7 @@ extension Configuration {
                 fields: [
                     Field("to", \.upstream, .upstream, required: true, "The upstream that is asked."),
                     Field("path", \.path, .requestTarget, "What it is asked for."),
-                    Field("send", \.send, Kind<String>.fieldName.list(), "Fields of the request that it is shown."),
+                    Field("send", \.send, Kind<String>.shownField.list(), "Fields of the request that it is shown."),
                     Field(
                         "copy", \.copy, Kind<String>.identityField.list(),
                         "Fields of its answer that are set on the request, such as `x-user`. What a client sends under these names is taken off first."
@@ -44,6 +44,19 @@ extension Configuration {
                         "Longest body of its refusal that is passed on; a longer one is left out."),
                 ]
             ).kind(Self())
+        }
+    }
+}
+
+extension Kind where Value == String {
+    /// A field of the client's that a service is shown beside what the gateway says itself.
+    fileprivate static var shownField: Kind {
+        Kind<String>.changeableFieldName.checked { name, node, reader in
+            if name.hasPrefix("x-forwarded-") {
+                reader.complain(
+                    at: node.position,
+                    "the field \(name) is written by the gateway, and what a client sends under it is nobody's word")
+            }
         }
     }
 }

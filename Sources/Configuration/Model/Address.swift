@@ -30,6 +30,9 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
 
     public var isIPv4: Bool { bytes.count == 4 }
 
+    /// 127.0.0.0/8 or ::1.
+    public var isLoopback: Bool { isIPv4 ? bytes[0] == 127 : bytes.dropLast().allSatisfy { $0 == 0 } && bytes.last == 1 }
+
     /// IPv6 in full groups without `::`, but for the longest run of zeros (RFC 5952 §4).
     public var description: String {
         if isIPv4 { return bytes.map(String.init).joined(separator: ".") }

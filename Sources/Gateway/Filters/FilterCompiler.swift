@@ -73,15 +73,18 @@ package struct FilterCompiler {
         case .apiKey(let settings): (.apiKey, try APIKeyFilter(settings))
         case .basic(let settings): (.basic, try BasicFilter(settings, shards: registry.shards))
         case .clientCertificate(let settings): (.clientCertificate, ClientCertificateFilter(settings))
-        case .jwt(let settings): (.jwt, try jwt(settings, place))
+        case .jwt(let settings): (.jwt, try jwt(settings))
         case .forwardAuth(let settings): (.forwardAuth, ForwardAuthFilter(settings, to: try index(of: settings.upstream)))
         }
     }
 
-    private func jwt(_ settings: Configuration.JWTFilter, _ place: FilterPlace) throws(FilterComplaint) -> JWTFilter {
+    private func jwt(_ settings: Configuration.JWTFilter) throws(FilterComplaint) -> JWTFilter {
         var upstream: Int?
         if case .remote(let keys) = settings.keys { upstream = try index(of: keys.upstream) }
-        return try JWTFilter(settings, upstream: upstream, shards: registry.shards, after: place.previous)
+        let others = [compiled, previous].flatMap { filters in
+            filters.sorted { $0.key < $1.key }.compactMap { $0.value as? JWTFilter }
+        }
+        return try JWTFilter(settings, upstream: upstream, shards: registry.shards, among: others)
     }
 
     private func aggregate(

@@ -41,6 +41,7 @@ enum AccessRecord {
         log.field(.status, facts.status)
         if let reason = facts.reason { log.field(.reason, reason) }
         if let route = exchange.route { log.field(.route, text: route.name) }
+        if let consumer = exchange.pass?.consumer { log.field(.consumer, consumer.name.span) }
         if facts.upstreamIndex != nil { writeUpstream(exchange, to: &log) }
         if let retry = facts.retryReason { log.field(.retryReason, retry) }
         log.field(.bytesIn, server.bodyBytesReceived)

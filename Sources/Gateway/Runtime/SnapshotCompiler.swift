@@ -107,7 +107,8 @@ struct SnapshotCompiler {
         let asks = configuration.listeners.contains { $0.tls.map { $0.clientCertificates != .off } ?? false }
         if !asks, configuration.allFilters.contains(where: { $0.kind == "client_certificate" }) {
             complaints.append(
-                "filter client_certificate: no listener asks for certificates; set tls.client_ca and tls.client_certificates of one")
+                "filter client_certificate: no listener asks for certificates; set tls.client_ca and tls.client_certificates of one"
+            )
         }
     }
 

@@ -19,6 +19,8 @@ package enum AccessField: Int, CaseIterable, Sendable {
     case status
     case reason
     case route
+    /// Who it is, where a filter has made sure of it.
+    case consumer
     case upstream
     case endpoint
     case attempts
@@ -55,7 +57,9 @@ package enum AccessField: Int, CaseIterable, Sendable {
         case .clientPort, .status, .attempts, .bytesIn, .bytesOut, .total, .queue, .connect, .tls, .firstByte, .upstreamTime,
             .tlsResumed:
             .bare
-        case .requestID, .listener, .host, .path, .route, .upstream, .endpoint, .tlsCipher, .tlsSNI, .userAgent, .explain: .quoted
+        case .requestID, .listener, .host, .path, .route, .consumer, .upstream, .endpoint, .tlsCipher, .tlsSNI, .userAgent,
+            .explain:
+            .quoted
         }
     }
 
@@ -73,6 +77,7 @@ package enum AccessField: Int, CaseIterable, Sendable {
         case .status: "status"
         case .reason: "reason"
         case .route: "route"
+        case .consumer: "consumer"
         case .upstream: "upstream"
         case .endpoint: "endpoint"
         case .attempts: "attempts"

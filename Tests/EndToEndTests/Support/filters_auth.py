@@ -295,7 +295,7 @@ bad_tokens = {
     "kid with a path": token(OTHER, "../../../../dev/null", "RS256"), "expired": token(RSA, "rsa", "RS256", exp=now - 60),
     "not yet": token(RSA, "rsa", "RS256", nbf=now + 60), "for another": token(RSA, "rsa", "RS256", aud="other"), "for nobody": token(RSA, "rsa", "RS256", aud=None),
     "of another issuer": token(RSA, "rsa", "RS256", iss="https://evil.example"), "without end": token(RSA, "rsa", "RS256", exp=None),
-    "cut": good[:-10], "two parts": f"{head}.{claims}", "four parts": good + ".x", "swapped claims": f"{head}.{token(OTHER, 'rsa', 'RS256').split('.')[1]}.{signature}",
+    "cut": good[:-10], "two parts": f"{head}.{claims}", "four parts": good + ".x", "swapped claims": f"{head}.{token(OTHER, 'rsa', 'RS256', sub='mallory').split('.')[1]}.{signature}",
     "padded": good + "=", "long": good + "A" * 20000, "empty": "..",
 }
 for name, bad in bad_tokens.items():
@@ -387,6 +387,7 @@ time.sleep(0.5)
 written = open(f"{lab.folder}/access.log", errors="replace").read() + lab.said()
 for secret in (key, other, PASSWORD, base64.b64encode(f"bob:{PASSWORD}".encode()).decode(), good, fresh):
     checks.that(secret not in written, f"a credential is in a log: {secret[:12]}…")
+checks.that('"consumer":"ann"' in written and '"consumer":"bob"' in written, "the access log does not say who it was")
 checks.that("auth.missing" in written and "auth.invalid" in written, "the access log does not say why")
 app.die()
 checks.end(lab)

@@ -126,6 +126,26 @@ import Transport
         gate.end()
     }
 
+    /// Nor can a client have one taken off by naming it in Connection (case A17).
+    @Test func anIdentityFieldIsNotConnectionLevel() throws {
+        let gate = try gate("- api_key: { keys_file: keys.yaml }", files: ["keys.yaml": Self.keys(Self.key)])
+        #expect(try gate.verdict(["x-api-key: \(Self.key)", "connection: x-consumer, x-api-key"]) == "401 auth.missing")
+        #expect(try gate.verdict(["x-api-key: \(Self.key)", "connection: x-consumer"]) == "200")
+        #expect(lines(gate).contains("x-consumer: ann"))
+        gate.end()
+    }
+
+    /// Two filters that both say who it is: the upstream hears the last, and hears it once.
+    @Test func oneConsumerIsTold() throws {
+        let gate = try gate(
+            "- basic: { users_file: users.yaml }\n- api_key: { keys_file: keys.yaml }",
+            files: ["users.yaml": Self.users.replacing("name: ann", with: "name: bob"), "keys.yaml": Self.keys(Self.key)])
+        #expect(try gate.verdict(["x-api-key: \(Self.key)", Self.basic("bob", "correct horse")]) == "200")
+        #expect(lines(gate).filter { $0.hasPrefix("x-consumer:") } == ["x-consumer: ann"])
+        #expect(try gate.verdict(["x-api-key: \(Self.key)"]) == "401 auth.missing", "both must be content")
+        gate.end()
+    }
+
     @Test func anIdentityFieldInTrailersIsTakenOffToo() throws {
         let gate = try gate("- api_key: { keys_file: keys.yaml }", files: ["keys.yaml": Self.keys(Self.key)])
         let peer = try gate.send(

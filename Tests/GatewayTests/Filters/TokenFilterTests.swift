@@ -97,6 +97,18 @@ import TokenIssuer
         gate.end()
     }
 
+    @Test func templatesMayUseClaims() throws {
+        let gate = try gate(
+            "",
+            "#\n      - headers: { request: { set: { x-who: \"{claim.org.tenant}/{consumer}/{claim.roles[1]}{claim.none}\" } } }"
+        ) { _ in
+            Self.keys((Self.first, "a"))
+        }
+        #expect(try gate.verdict([Self.token(Self.first, "a", #","org":{"tenant":"t1"},"roles":["x","y"]"#)]) == "200")
+        #expect(gate.requests(Self.service).joined().contains("\r\nx-who: t1/ann/y\r\n"))
+        gate.end()
+    }
+
     /// A token that was remembered expires to the second all the same.
     @Test func aRememberedTokenExpires() throws {
         let gate = try gate("", "skew: 0s") { _ in Self.keys((Self.first, "a")) }
@@ -189,6 +201,46 @@ import TokenIssuer
         }
         #expect(try gate.verdict([Self.token(Self.first, "a")]) == "503 auth.unavailable")
         #expect(gate.gateways[0].subrequests.isEmpty)
+        gate.end()
+    }
+
+    /// Routes that name the same keys ask for them once, and each by its own rules.
+    @Test func filtersWithTheSameKeysShareThem() throws {
+        let filter = "jwt: { jwks: { from: idp, path: /keys }, issuer: off, audience: off"
+        let gate = try AuthenticationGate(
+            """
+            listeners: [{ name: public, address: 10.0.0.1:80 }]
+            upstreams: { app: { endpoints: [\(Self.service)] }, idp: { endpoints: [\(Self.issuer)] } }
+            routes:
+              - { match: { path: /a }, to: app, filters: [{ \(filter) } }] }
+              - { match: { path: /b }, to: app, filters: [{ \(filter), scopes: [write] } }] }
+            """,
+            services: [Self.service: { _ in AuthenticationGate.ok }, Self.issuer: { _ in Self.keys((Self.first, "a")) }])
+        #expect(try gate.verdict([Self.token(Self.first, "a")], target: "/a") == "200")
+        #expect(try gate.verdict([Self.token(Self.first, "a")], target: "/b") == "403 auth.forbidden")
+        #expect(fetches(gate) == 1)
+        gate.end()
+    }
+
+    @Test func aFileOfKeysThatChangesCounts() throws {
+        func set(_ issuer: TestIssuer) -> String { #"{"keys":["# + issuer.jwk(kid: "a") + "]}" }
+        let gate = try AuthenticationGate(
+            """
+            listeners: [{ name: public, address: 10.0.0.1:80 }]
+            upstreams: { app: { endpoints: [\(Self.service)] } }
+            routes:
+              - match: { path: "/*" }
+                to: app
+                filters: [{ jwt: { jwks_file: keys.json, reload: 1s, issuer: off, audience: off } }]
+            """, files: ["keys.json": set(Self.first)], services: [Self.service: { _ in AuthenticationGate.ok }])
+        #expect(try gate.verdict([Self.token(Self.first, "a")]) == "200")
+        try gate.write("keys.json", set(Self.second))
+        gate.world.run(for: .seconds(3))
+        #expect(try gate.verdict([Self.token(Self.first, "a")]) == "401 auth.invalid", "remembered under the keys of before")
+        #expect(try gate.verdict([Self.token(Self.second, "a")]) == "200")
+        try gate.write("keys.json", "{}")
+        gate.world.run(for: .seconds(3))
+        #expect(try gate.verdict([Self.token(Self.second, "a")]) == "200", "the last good keys go on")
         gate.end()
     }
 

@@ -175,7 +175,8 @@ import Testing
 
     private func check(_ payload: [UInt8], name: String, isUTF8: Bool) throws {
         let fields: [AccessField] = [
-            .requestID, .client, .protocol, .method, .host, .path, .route, .upstream, .endpoint, .tlsVersion, .tlsCipher, .tlsSNI,
+            .requestID, .client, .protocol, .method, .host, .path, .route, .consumer, .upstream, .endpoint, .tlsVersion, .tlsCipher,
+            .tlsSNI,
             .userAgent, .listener,
         ]
         for field in fields {
@@ -258,7 +259,7 @@ import Testing
         // An API: pinned.
         #expect(
             AccessField.allCases.map { String(describing: $0.word) }.joined(separator: " ")
-                == "time request_id client client_port listener protocol method host path status reason route upstream endpoint "
+                == "time request_id client client_port listener protocol method host path status reason route consumer upstream endpoint "
                 + "attempts retry_reason bytes_in bytes_out total_us queue_us connect_us tls_us first_byte_us upstream_us "
                 + "tls_version tls_cipher tls_sni tls_resumed user_agent explain")
         let secrets = AccessField.allCases.map { String(describing: $0.word) }.filter {

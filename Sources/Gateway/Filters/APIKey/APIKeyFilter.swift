@@ -46,7 +46,7 @@ final class APIKeyFilter: Filter {
         } catch { throw WatchedFileProblem(words: error.description) }
     }
 
-    func everySecond(_ home: GatewayReactor) { file.everySecond(home.filterLog) }
+    func everySecond(_ home: GatewayReactor) { file.look(at: home.reactor.now, home.filterLog) }
 
     func request(_ pass: FilterPass) -> FilterStep {
         let seconds = pass.home.reactor.unixNanoseconds / 1_000_000_000

@@ -41,7 +41,13 @@ extension FilterPass {
     /// Notes who it is, and tells the upstream in `field`, from which what the client sent was taken before.
     func identify(as name: [UInt8], telling field: [UInt8]?) {
         consumer = Consumer(name: name)
-        if let field { head.fields.append(name: field, value: name) }
+        if let field { tell(field, name) }
+    }
+
+    /// Tells the upstream something in a field that no client can send: once, whatever an earlier filter said.
+    func tell(_ field: [UInt8], _ value: [UInt8]) {
+        head.fields.removeAll(named: field)
+        head.fields.append(name: field, value: value)
     }
 }
 

@@ -20,11 +20,12 @@ final class WatchedFile<Content: AnyObject & Sendable>: Sendable {
     private struct State {
         var content: Content
         var stamp: Stamp
-        var secondsLeft: Int
+        /// When it is looked at again.
+        var due: Instant
     }
 
     let path: String
-    private let everySeconds: Int
+    private let interval: Duration
     private let load: @Sendable (String) throws(WatchedFileProblem) -> Content
     private let state: GuardLock<State>
 
@@ -34,10 +35,10 @@ final class WatchedFile<Content: AnyObject & Sendable>: Sendable {
     ) throws(WatchedFileProblem) {
         self.path = path
         self.load = load
-        everySeconds = max(1, Int(clamping: interval.wholeNanoseconds / 1_000_000_000))
+        self.interval = interval
         // Before it is read: a change in between is seen next time.
         let stamp = WatchedFile.stamp(of: path) ?? Stamp()
-        state = GuardLock(State(content: try load(path), stamp: stamp, secondsLeft: everySeconds))
+        state = GuardLock(State(content: try load(path), stamp: stamp, due: .origin))
     }
 
     var content: Content { state.withLock { $0.content } }
@@ -50,13 +51,12 @@ final class WatchedFile<Content: AnyObject & Sendable>: Sendable {
             nanoseconds: status.st_mtim.tv_nsec)
     }
 
-    /// Once a second. Reads the file if it is time and it has changed. A file that is gone, perhaps for the moment in which another takes its
-    /// place, changes nothing.
-    func everySecond(_ log: OperationalLog?) {
+    /// Reads the file if it is time and it has changed. A file that is gone, perhaps for the moment in which another takes its place,
+    /// changes nothing. Filters that share it may all ask.
+    func look(at now: Instant, _ log: OperationalLog?) {
         let isDue = state.withLock { state in
-            state.secondsLeft -= 1
-            if state.secondsLeft > 0 { return false }
-            state.secondsLeft = everySeconds
+            if now < state.due { return false }
+            state.due = now.advanced(by: interval)
             return true
         }
         guard isDue, let stamp = WatchedFile.stamp(of: path), stamp != state.withLock({ $0.stamp }) else { return }

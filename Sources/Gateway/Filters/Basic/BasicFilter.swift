@@ -76,7 +76,7 @@ final class BasicFilter: Filter {
         return Users(PasswordFile(users))
     }
 
-    func everySecond(_ home: GatewayReactor) { file.everySecond(home.filterLog) }
+    func everySecond(_ home: GatewayReactor) { file.look(at: home.reactor.now, home.filterLog) }
 
     func request(_ pass: FilterPass) -> FilterStep {
         let name = Array("authorization".utf8)

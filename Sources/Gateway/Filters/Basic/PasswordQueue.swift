@@ -11,7 +11,7 @@ import Reactor
 /// Confined to its reactor.
 final class PasswordQueue {
     /// Rounds in a slice: about half a millisecond.
-    static let slice = 2_000
+    static let slice = 1_000
 
     private struct Job {
         let fingerprint: Digest256

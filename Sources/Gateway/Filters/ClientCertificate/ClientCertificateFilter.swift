@@ -37,7 +37,7 @@ final class ClientCertificateFilter: Filter {
 
     private func tell(_ field: String?, _ value: String, _ pass: FilterPass) {
         guard let field, let value = ClientCertificateFilter.fieldValue(value) else { return }
-        pass.head.fields.append(name: Array(field.utf8), value: value)
+        pass.tell(Array(field.utf8), value)
     }
 
     func admits(_ certificate: CertificateDescription) -> Bool {

@@ -9,7 +9,8 @@ import Reactor
 import Telemetry
 
 /// Lets in who shows a token that is right in every point. Tokens that were found right are remembered by their SHA-256 until they expire
-/// or the keys change, since a signature costs 15 to 100 µs and a client shows its token with each request.
+/// or the keys change, since a signature costs 25 to 160 µs (RSA-2048, P-256, Ed25519: 24, 87, 160; 2026-12, OpenSSL 3.0) and a client
+/// shows its token with each request.
 final class JWTFilter: Filter {
     /// A token that was found right under one version of the keys.
     private final class Remembered: Sendable {
@@ -26,6 +27,7 @@ final class JWTFilter: Filter {
     /// The upstream that has the keys, where it is one.
     private let upstream: Int?
     private let source: KeySource
+    private let shards: Int
     private let remembered: VerifiedTable<Remembered>?
     private let verifier: TokenVerifier
     private let header: [UInt8]
@@ -35,20 +37,22 @@ final class JWTFilter: Filter {
     private let consumerHeader: [UInt8]?
     private let refusal: AuthenticationRefusal
 
-    /// - Parameter previous: the filter that stood here before; with the same settings its keys and tokens go on, so that a reload while the
-    ///   issuer is down locks nobody out.
+    /// - Parameter others: filters that are there already, in this configuration and in the one before. One that has the same keys shares them, so that an
+    ///   issuer is asked once for all routes, and a reload while it is down locks nobody out; one that is the same in all shares what it remembers.
     init(
-        _ settings: Configuration.JWTFilter, upstream: Int?, shards: Int, after previous: (any Filter)?
+        _ settings: Configuration.JWTFilter, upstream: Int?, shards: Int, among others: [JWTFilter]
     ) throws(FilterComplaint) {
         self.settings = settings
         self.upstream = upstream
-        if let previous = previous as? JWTFilter, previous.settings == settings {
-            source = previous.source
-            remembered = previous.remembered
+        if let other = others.first(where: { $0.settings.hasSameKeys(as: settings) && $0.shards == shards }) {
+            source = other.source
         } else {
             source = try KeySource(settings, shards: shards)
-            remembered = settings.remember > 0 ? VerifiedTable(capacity: settings.remember) : nil
         }
+        remembered =
+            others.first { $0.settings == settings }?.remembered
+            ?? (settings.remember > 0 ? VerifiedTable(capacity: settings.remember) : nil)
+        self.shards = shards
         var policy = TokenPolicy()
         policy.issuers = settings.issuers.map { $0.map { Array($0.utf8) } }
         policy.audiences = settings.audiences.map { $0.map { Array($0.utf8) } }
@@ -70,7 +74,7 @@ final class JWTFilter: Filter {
             "Bearer realm=\"holdfast\"", invalid: ", error=\"invalid_token\"", scope: ", error=\"insufficient_scope\"" + scope)
     }
 
-    func everySecond(_ home: GatewayReactor) { source.everySecond(home.filterLog) }
+    func everySecond(_ home: GatewayReactor) { source.look(at: home.reactor.now, home.filterLog) }
 
     func request(_ pass: FilterPass) -> FilterStep {
         var token: [UInt8]?
@@ -155,8 +159,14 @@ final class JWTFilter: Filter {
         if let name = token.claims.value(at: consumer)?.fieldValue { pass.identify(as: name, telling: consumerHeader) }
         for (name, claim) in claimHeaders {
             guard let value = token.claims.value(at: claim)?.fieldValue else { continue }
-            pass.head.fields.append(name: name, value: value)
+            pass.tell(name, value)
         }
         return .next
+    }
+}
+
+extension Configuration.JWTFilter {
+    fileprivate func hasSameKeys(as other: Self) -> Bool {
+        keys == other.keys && algorithms == other.algorithms && reload == other.reload
     }
 }

@@ -76,7 +76,7 @@ enum KeySource: Sendable {
         return bytes
     }
 
-    func everySecond(_ log: OperationalLog?) {
-        if case .file(let file) = self { file.everySecond(log) }
+    func look(at now: Instant, _ log: OperationalLog?) {
+        if case .file(let file) = self { file.look(at: now, log) }
     }
 }
