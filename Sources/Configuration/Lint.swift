@@ -33,12 +33,13 @@ struct Lint {
                     ))
             }
         }
-        for (index, route) in configuration.routes.enumerated() where route.timeouts != Configuration.TimeoutOverrides() {
+        for (index, route) in configuration.routes.enumerated()
+        where route.timeouts != Configuration.TimeoutOverrides() || route.retries.attempts != nil {
             for name in route.upstreamNames {
                 guard let upstream = configuration.upstream(named: name) else { continue }
                 let settings = upstream.guardSettings
                 warnings += timeouts(
-                    route.timeouts.applied(to: settings.timeouts), retries: settings.retries,
+                    route.timeouts.applied(to: settings.timeouts), retries: route.retries.applied(to: settings.retries),
                     at: [.key("routes"), .index(index), .key("timeouts")])
             }
         }

@@ -35,19 +35,22 @@ extension AsyncGuard {
 
     /// Deadline, breaker, bulkhead with its queue, and the breaker once more after a wait (semantics, section 0.0).
     func enter(
-        _ request: UInt64, isFirstAttempt: Bool, _ deadline: Deadline, _ settings: GuardSettings
+        _ request: UInt64, isFirstAttempt: Bool, priority: Priority, client: UInt64?, _ deadline: Deadline,
+        _ settings: GuardSettings
     ) async -> Entry {
         if Task.isCancelled { return .cancelled }
         let now = timeline.now
         if deadline.attempt(at: now, settings.timeouts) == .insufficient { return .refused(Refusal(.deadlineInsufficient)) }
-        switch guardian.admit(now: now, request: request, isFirstAttempt: isFirstAttempt) {
+        switch guardian.admit(
+            now: now, request: request, isFirstAttempt: isFirstAttempt, priority: priority, client: client)
+        {
         case .refused(let refusal): return .refused(refusal)
         case .admitted(let permit): return limited(permit, deadline, settings)
         case .mustWait: break
         }
         let expiry = deadline.queueExpiry(
             at: now, maximumWait: settings.bulkhead.queueTimeout, minimumTry: settings.timeouts.minimumTry)
-        switch await bulkheadPermit(now: now, expiry: expiry) {
+        switch await bulkheadPermit(now: now, expiry: expiry, priority: priority) {
         case .abandoned: return .cancelled
         case .refused(let refusal): return .refused(refusal)
         case .granted(let permit):
@@ -61,9 +64,11 @@ extension AsyncGuard {
         }
     }
 
-    private func bulkheadPermit(now: Core.Instant, expiry: Core.Instant) async -> TaskWaiter.Grant {
+    private func bulkheadPermit(
+        now: Core.Instant, expiry: Core.Instant, priority: Priority
+    ) async -> TaskWaiter.Grant {
         let waiter = TaskWaiter()
-        switch guardian.wait(waiter, now: now, expiry: expiry) {
+        switch guardian.wait(waiter, now: now, expiry: expiry, priority: priority) {
         case .granted(let permit): return .granted(permit)
         case .refused(let refusal): return .refused(refusal)
         case .waiting(let ticket):

@@ -56,6 +56,8 @@ public final class AsyncGuard<TimeSource: Clock>: Sendable where TimeSource.Dura
     ///     nothing was sent (`Verdict.failureBeforeSending`).
     ///   - timeout: the caller's own limit, beside the settings' `total`: the earlier counts. The caller's is no evidence
     ///     against the upstream.
+    ///   - priority: who goes first, and who is shed last, where there is no room at once.
+    ///   - client: who is throttled as a whole while `GuardSettings.throttle` is set, a hash of its address, say; `nil`: each call by itself.
     ///   - operation: what is guarded; it is told which attempt it is, and until when.
     ///   - classify: what a result means. By default a thrown error is a failure and a value is a success. After the calling
     ///     task was cancelled an error is neutral, and the classifier is not asked.
@@ -64,7 +66,7 @@ public final class AsyncGuard<TimeSource: Clock>: Sendable where TimeSource.Dura
     /// - Throws: ``GuardRejection`` if no attempt was let through or time ran out, `CancellationError` if the calling task was
     ///   cancelled while it waited, else the last attempt's error.
     public func run<Value: Sendable>(
-        idempotent: Bool = false, timeout: Duration? = nil,
+        idempotent: Bool = false, timeout: Duration? = nil, priority: Priority = .critical, client: UInt64? = nil,
         _ operation: @escaping @Sendable (Attempt) async throws -> Value,
         classify: (Result<Value, any Error>) -> Verdict = { Verdict($0) }
     ) async throws -> Value {
@@ -76,7 +78,8 @@ public final class AsyncGuard<TimeSource: Clock>: Sendable where TimeSource.Dura
         var last: (any Error)?
         var token: RetryToken?
         while true {
-            let entry = await enter(request, isFirstAttempt: attempts == 0, deadline, settings)
+            let entry = await enter(
+                request, isFirstAttempt: attempts == 0, priority: priority, client: client, deadline, settings)
             let ended: Ended<Value>
             switch consume entry {
             case .cancelled: throw CancellationError()

@@ -17,8 +17,12 @@ package struct AttemptLimits: Sendable, Equatable {
     package var hopMargin: Int64
     /// Of the route; a trusted caller's word counts before it.
     package var priority: Priority
+    /// Of the route, where it has its own; `nil`: the upstream's.
+    package var retries: RouteRetries?
 
-    package init(_ timeouts: TimeoutSettings, queueTimeout: Duration, priority: Priority = .critical) {
+    package init(_ timeouts: TimeoutSettings, queueTimeout: Duration, priority: Priority = .critical, retries: RetrySettings? = nil)
+    {
+        self.retries = retries.map { RouteRetries($0) }
         self.priority = priority
         total = timeouts.total?.wholeNanoseconds ?? .max
         perTry = timeouts.perTry?.wholeNanoseconds ?? .max
@@ -29,4 +33,13 @@ package struct AttemptLimits: Sendable, Equatable {
         totalIncludesBody = timeouts.totalIncludesBody
         hopMargin = timeouts.hopMargin.wholeNanoseconds
     }
+}
+
+/// What of one route's requests is tried again: an object, so that a request copies one word of it.
+package final class RouteRetries: Sendable, Equatable {
+    let settings: RetrySettings
+
+    init(_ settings: RetrySettings) { self.settings = settings }
+
+    package static func == (left: RouteRetries, right: RouteRetries) -> Bool { left.settings == right.settings }
 }

@@ -21,7 +21,7 @@ extension GuardedExchange {
 
     func launchHedge(now: Instant) {
         hedgeAt = .never
-        guard let pools, bodyEnded, canReplay, !isHedging, attempts - freeAttempts < pools.cluster.settings.retries.attempts,
+        guard let pools, bodyEnded, canReplay, !isHedging, attempts - freeAttempts < retrySettings(pools).attempts,
             totalDeadline.nanoseconds(since: now) >= limits.minimumTry
         else { return }
         let cluster = pools.cluster
@@ -75,7 +75,7 @@ extension GuardedExchange {
             isBodyReplayable: true, pushback: .none, isBreakerClosed: true, hasEndpoint: true, remainingNanoseconds: .max,
             minimumTryNanoseconds: 0)
         guard outcome.outcomeClass != .success || status.map({ isRetried($0) }) ?? false else { return false }
-        let decision = RetryPolicy.decide(question, settings: pools.cluster.settings.retries, draw: reactor.draw, request: key)
+        let decision = RetryPolicy.decide(question, settings: retrySettings(pools), draw: reactor.draw, request: key)
         if case .retry = decision { return true }
         return false
     }

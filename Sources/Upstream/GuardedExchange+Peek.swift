@@ -18,7 +18,7 @@ extension GuardedExchange {
         guard !endStream, heldHead == nil, bodyEnded, canReplay, let pools, StatusClassifier.isGRPC(response.fields) else {
             return false
         }
-        let retries = pools.cluster.settings.retries
+        let retries = retrySettings(pools)
         guard attempts - freeAttempts < retries.attempts, !terms.isRepeat else { return false }
         return isWorthAnother(Outcome(.failure, reason: .grpcFailure, processed: .yes), status: nil)
     }

@@ -212,7 +212,7 @@ extension GuardedExchange: ResponseHandler {
                 hasUntriedEndpoint: hasUntriedEndpoint(pools),
                 remainingNanoseconds: totalDeadline.nanoseconds(since: now),
                 minimumTryNanoseconds: limits.minimumTry),
-            settings: pools.cluster.settings.retries, draw: reactor.draw, request: key)
+            settings: retrySettings(pools), draw: reactor.draw, request: key)
         guard case .retry = decision else { return decision }
         guard let token = guardian.withdrawRetry(now: now) else { return .no(.retryBudget) }
         nextRetryToken = consume token
@@ -225,7 +225,7 @@ extension GuardedExchange: ResponseHandler {
 
     /// A status that is no failure of the upstream and is tried again all the same: 421, 425, and what `retry_on` lists.
     func isRetried(_ status: Int) -> Bool {
-        status == 421 || status == 425 || pools?.cluster.settings.retries.retryOn?.contains(.status(status)) ?? false
+        status == 421 || status == 425 || pools.flatMap { retrySettings($0).retryOn }?.contains(.status(status)) ?? false
     }
 
     /// Whether the request can be sent once more from its first byte.

@@ -298,6 +298,9 @@ package final class GuardedExchange {
     /// A trusted caller's word before the route's.
     var priority: Priority { terms.priority ?? limits.priority }
 
+    /// The route's before the upstream's.
+    func retrySettings(_ pools: UpstreamPools) -> RetrySettings { limits.retries?.settings ?? pools.cluster.settings.retries }
+
     func refused(_ refusal: Refusal) {
         retryToken = nil
         note(.refused, refusal.reason)

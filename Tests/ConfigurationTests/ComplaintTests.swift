@@ -611,6 +611,9 @@ struct ComplaintTests {
             "to: a, timeouts: { total: 0s }",
             "x.yaml:7:56: routes[0].timeouts.total: \"0s\" is out of range; expected a duration such as 250ms, 5s or 1m, from 1ms to 1h",
             "no time at all"),
+        Row(
+            "to: a, retries: { attempts: 0 }",
+            "x.yaml:7:58: routes[0].retries.attempts: \"0\" is out of range; expected an integer from 1 to 5", "no attempt at all"),
     ])
     func aboutARoute(row: Row) {
         #expect(complaints(minimal(route: row.text)) == row.said)

@@ -122,6 +122,8 @@ struct EdgeModelTests {
         #expect(routes[1].timeouts == timeouts)
         #expect(routes[1].priority == .high && routes[0].priority == .critical)
         #expect(routes[1].idempotent)
+        #expect(routes[1].retries.attempts == 2)
+        #expect(routes[1].retries.retryOn == [.reason("connect"), .reason("reset.before_headers"), .status(503)])
         #expect(!routes[1].allowEncodedSlash)
 
         #expect(routes[2].action == .split([.init(upstream: "orders", weight: 95), .init(upstream: "orders-next", weight: 5)]))

@@ -102,6 +102,50 @@ func rejection(_ body: () async throws -> some Sendable) async -> GuardRejection
 @Suite(.timeLimit(.minutes(1))) struct AsyncGuardTests {
     let clock = ManualClock()
 
+    @Test func theMoreImportantIsServedFirstAndTheLeastIsShed() async throws {
+        let upstream = Upstream(
+            settings {
+                $0.bulkhead.concurrent = 1
+                $0.bulkhead.queue = 3
+                $0.bulkhead.queueTimeout = .seconds(10)
+            }, clock: clock, seed: 1)
+        let gate = Gate()
+        let order = Recorder<String>()
+        let holder = Task { try await upstream.run { _ in try await gate.pass() } }
+        await gate.holds(1)
+        let normal = Task { try await upstream.run(priority: .normal) { _ in order.note("normal") } }
+        while upstream.snapshot().queued < 1 { await Task.yield() }
+        // Half of permits and places are taken.
+        let bulk = await rejection { try await upstream.run(priority: .bulk) { _ in } }
+        #expect(bulk?.reason == .shedOccupancy)
+        let critical = Task { try await upstream.run(priority: .critical) { _ in order.note("critical") } }
+        while upstream.snapshot().queued < 2 { await Task.yield() }
+        gate.open()
+        try await holder.value
+        try await normal.value
+        try await critical.value
+        #expect(order.all == ["critical", "normal"])
+        #expect(upstream.snapshot().permitsInUse == 0)
+    }
+
+    @Test func clientsOfAnUpstreamThatFailsAreThrottledAsAWhole() async throws {
+        let upstream = Upstream(
+            settings {
+                $0.breaker.disabled = true
+                $0.retries.attempts = 1
+                $0.throttle = ThrottleSettings()
+            }, clock: clock, seed: 1)
+        for _ in 0..<20 { _ = try? await upstream.run { _ in throw Broken() } }
+        var answers: [UInt64: Set<Bool>] = [:]
+        for client in (0..<40 as Range<UInt64>) {
+            for _ in 0..<3 {
+                let reason = await rejection { try await upstream.run(client: client) { _ in throw Broken() } }?.reason
+                answers[client, default: []].insert(reason == .shedThrottle)
+            }
+        }
+        #expect(answers.values.allSatisfy { $0.count == 1 } && Set(answers.values).count == 2)
+    }
+
     @Test func aValueComesBackAndEveryPermitToo() async throws {
         let upstream = Upstream(settings(), clock: clock, seed: 1)
         let value = try await upstream.run { attempt in

@@ -91,6 +91,24 @@ import Testing
         #expect(asker.said == "200 ok" && lab.upstream.requests.count == 2)
     }
 
+    /// One attempt where the upstream says two, and a status that the upstream does not list.
+    @Test(
+        arguments: [
+            (.status503, 1, nil, "503 503", 1), (.status503, 2, nil, "200 ok", 2), (.status500, 2, nil, "500 500", 1),
+            (.status500, 2, 500, "200 ok", 2), (.status503, 2, 500, "503 503", 1),
+        ] as [(First, Int, Int?, String, Int)])
+    func aRoutesRetriesGoBeforeTheUpstreams(first: First, attempts: Int, listed: Int?, said: String, requests: Int) throws {
+        let lab = try lab([first])
+        let settings = lab.cluster.settings
+        var retries = settings.retries
+        retries.attempts = attempts
+        if let listed { retries.retryOn = [.status(listed)] }
+        lab.limits = AttemptLimits(settings.timeouts, queueTimeout: settings.bulkhead.queueTimeout, retries: retries)
+        let asker = lab.ask()
+        over(lab, asker)
+        #expect(asker.said == said && lab.upstream.requests.count == requests)
+    }
+
     /// What was never sent may be sent again whatever it is, and goes elsewhere at once.
     @Test func whatWasNeverSentGoesToAnotherEndpoint() throws {
         let lab = try UpstreamLab(endpoints: 1, missing: 1) { $0.retries.budget.minimumPerSecondThousandths = 100_000 }

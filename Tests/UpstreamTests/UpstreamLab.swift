@@ -245,6 +245,9 @@ final class UpstreamLab {
         return head
     }
 
+    /// Of the requests' route; `nil`: it has none of its own.
+    var limits: AttemptLimits?
+
     /// Starts a request; a body is written whole unless `sendsBody` is false.
     func ask(
         _ method: Method = .get, _ path: String = "/", body: String? = nil, idempotent: Bool = false, sendsBody: Bool = true
@@ -253,7 +256,7 @@ final class UpstreamLab {
         keys += 1
         asker.guarded.start(
             UpstreamLab.head(method, path, length: body?.utf8.count), hasBody: body != nil, key: keys, isIdempotent: idempotent,
-            limits: cluster.limits, over: pools)
+            limits: limits ?? cluster.limits, over: pools)
         if let body, sendsBody { send(body, asker) }
         return asker
     }

@@ -331,7 +331,7 @@ extension AdaptiveSettings {
 }
 
 extension Kind where Value == RetrySettings.Condition {
-    fileprivate static var condition: Kind {
+    static var condition: Kind {
         let words = Reason.allCases.map(\.rawValue)
         let prefixes = Set(words.flatMap { word in word.indices.filter { word[$0] == "." }.map { String(word[..<$0]) } } + words)
         return .scalar(

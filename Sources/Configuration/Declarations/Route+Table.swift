@@ -17,6 +17,7 @@ extension Configuration.Route {
         var rewrite: Configuration.PathPattern?
         var fallback: Configuration.Fallback?
         var timeouts = Configuration.TimeoutOverrides()
+        var retries = Configuration.RetryOverrides()
         var idempotent = false
         var priority = Priority.critical
         var allowEncodedSlash = false
@@ -43,6 +44,7 @@ extension Configuration.Route {
                 route.rewrite = draft.rewrite
                 route.fallback = draft.fallback
                 route.timeouts = draft.timeouts
+                route.retries = draft.retries
                 route.idempotent = draft.idempotent
                 route.priority = draft.priority
                 route.allowEncodedSlash = draft.allowEncodedSlash
@@ -100,6 +102,9 @@ extension Configuration.Route {
             Field(
                 "timeouts", \.timeouts, Configuration.TimeoutOverrides.table.kind(Configuration.TimeoutOverrides()),
                 "Timeouts of this route in place of the upstream's."),
+            Field(
+                "retries", \.retries, Configuration.RetryOverrides.table.kind(Configuration.RetryOverrides()),
+                "What is tried again of this route's requests in place of what the upstream says."),
             Field("idempotent", \.idempotent, .boolean, "Whether every method of this route may be tried again like PUT."),
             Field(
                 "priority", \.priority, .choice,
@@ -256,6 +261,23 @@ extension Configuration.Fallback {
                 fallback.causes = draft.causes
                 return fallback
             }, text: { _ in nil })
+    }
+}
+
+extension Configuration.RetryOverrides {
+    fileprivate static var table: Table<Self> {
+        Table(
+            name: "Route retries",
+            documentation:
+                "What is tried again of one route's requests in place of what the upstream says; the keys mean the same there. The budget stays the upstream's.",
+            fields: [
+                Field(
+                    "attempts", \.attempts, Kind.integer(1...5).optional(none: "the upstream's"),
+                    "Attempts in all: the first counts, so 1 means no retry."),
+                Field(
+                    "retry_on", \.retryOn, Kind<RetrySettings.Condition>.condition.list().optional(none: "the upstream's"),
+                    "Reason words or their beginnings and statuses; never more than the method allows."),
+            ])
     }
 }
 

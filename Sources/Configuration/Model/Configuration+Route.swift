@@ -28,6 +28,8 @@ extension Configuration {
         public var fallback: Fallback?
         /// Overrides of the upstream's timeouts.
         public var timeouts = TimeoutOverrides()
+        /// Overrides of what is tried again.
+        public var retries = RetryOverrides()
         /// Whether every method of this route may be tried again like PUT. Default false.
         public var idempotent = false
         /// Who is turned away first when an upstream has no room. Default: critical, so that nobody is.
@@ -186,6 +188,22 @@ extension Configuration {
             case .off: nil
             case .after(let duration): duration
             }
+        }
+    }
+
+    /// What of one route's requests is tried again; `nil` leaves the upstream's. The budget is always the upstream's.
+    public struct RetryOverrides: Equatable, Sendable {
+        public var attempts: Int?
+        public var retryOn: [RetrySettings.Condition]?
+
+        public init() {}
+
+        /// The upstream's retries with this route's in their place.
+        public func applied(to upstream: RetrySettings) -> RetrySettings {
+            var result = upstream
+            if let attempts { result.attempts = attempts }
+            if let retryOn { result.retryOn = retryOn }
+            return result
         }
     }
 

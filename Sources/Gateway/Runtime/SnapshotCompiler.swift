@@ -422,7 +422,7 @@ struct SnapshotCompiler {
                 let settings = upstreams[index].settings
                 limits[index] = AttemptLimits(
                     route.timeouts.applied(to: settings.timeouts), queueTimeout: settings.bulkhead.queueTimeout,
-                    priority: route.priority)
+                    priority: route.priority, retries: route.retries.replacing(settings.retries))
             }
             let fallback = try route.fallback.map { fallback throws(PatternError) in
                 FallbackPlan(causes: fallback.causes, action: try fallbackAction(fallback.action))
@@ -431,7 +431,7 @@ struct SnapshotCompiler {
                 let settings = upstreams[index].settings
                 limits[index] = AttemptLimits(
                     route.timeouts.applied(to: settings.timeouts), queueTimeout: settings.bulkhead.queueTimeout,
-                    priority: route.priority)
+                    priority: route.priority, retries: route.retries.replacing(settings.retries))
             }
             let leadsToFilters = targets.contains { upstreamChains.indices.contains($0) && upstreamChains[$0] != nil }
             let plan = RoutePlan(
@@ -488,6 +488,13 @@ struct SnapshotCompiler {
             fields.append((Array("content-type".utf8), Array("text/plain; charset=utf-8".utf8)))
         }
         return FixedAnswer(status: answer.status, fields: fields, body: Array(answer.body.utf8))
+    }
+}
+
+extension Configuration.RetryOverrides {
+    /// `nil`: nothing is other than in the upstream's.
+    fileprivate func replacing(_ upstream: RetrySettings) -> RetrySettings? {
+        self == Configuration.RetryOverrides() ? nil : applied(to: upstream)
     }
 }
 

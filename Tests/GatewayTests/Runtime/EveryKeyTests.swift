@@ -201,6 +201,7 @@ import Upstream
             priority: normal
             fallback: { on: [open, unreachable], to: counted }
             allow_encoded_slash: true
+            retries: { attempts: 4, retry_on: [tls, 500] }
             timeouts: { total: 25s, per_try: 4s, first_byte: 1s, idle: off, total_includes_body: false }
           - { match: { path: "/items/{id}" }, to: counted, rewrite: "/v2/{id}" }
           - { match: { path: /split }, split: [{ to: users, weight: 1 }, { to: counted, weight: 2 }] }
@@ -534,7 +535,12 @@ import Upstream
         timeouts.firstByte = .seconds(1)
         timeouts.idle = nil
         timeouts.totalIncludesBody = false
-        #expect(special.limits[0] == AttemptLimits(timeouts, queueTimeout: .milliseconds(60), priority: .normal))
+        var retries = snapshot.upstreams[0].settings.retries
+        retries.attempts = 4
+        retries.retryOn = [.reason("tls"), .status(500)]
+        #expect(
+            special.limits[0] == AttemptLimits(timeouts, queueTimeout: .milliseconds(60), priority: .normal, retries: retries))
+        #expect(snapshot.routes[1].limits[1]?.retries == nil, "without a word of its own a route's retries are the upstream's")
         #expect(special.limits[1]?.priority == .normal && snapshot.routes[1].limits[1]?.priority == .critical)
         #expect(special.limits[1]?.total == 25_000_000_000, "what it falls back to has the route's limits too")
         let fallback = try #require(special.fallback)
