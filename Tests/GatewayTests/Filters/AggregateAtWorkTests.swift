@@ -132,7 +132,9 @@ import Testing
         let lab = try BodiesLab(
             yaml,
             services: [
-                "10.0.0.3:80": { asked in .init(body: asked.target == "/users/1" ? #"{"id":1,"next":"../admin"}"# : #"{"id":2,"next":"a b?"}"#) },
+                "10.0.0.3:80": { asked in
+                    .init(body: asked.target == "/users/1" ? #"{"id":1,"next":"../admin"}"# : #"{"id":2,"next":"a b?"}"#)
+                },
                 "10.0.0.4:80": { _ in .init(body: #"{"items":[]}"#) }, "10.0.0.5:80": { _ in .init(body: "[]") },
             ])
         #expect(try lab.ask("GET", "/dashboard/1?p=1").body.contains(#""missing":{"products":"aggregate.dependency"}"#))
