@@ -125,6 +125,13 @@ import Testing
         #expect(lab.asked[2].isEmpty)
     }
 
+    @Test("A value of a service cannot end a field's line")
+    func fieldValues() throws {
+        let lab = try lab({ _ in .init(body: #"{"id":"7\r\nx-admin: 1"}"#) })
+        #expect(try lab.ask("GET", "/dashboard/7").body.hasSuffix(#""missing":{"products":"aggregate.dependency"}}"#))
+        #expect(lab.asked[2].isEmpty)
+    }
+
     @Test("A value cannot lead a part elsewhere, and a HEAD has no body; another method is refused")
     func edges() throws {
         let yaml = AggregateAtWorkTests.yaml.replacing(
