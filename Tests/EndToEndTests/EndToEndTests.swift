@@ -33,7 +33,10 @@ import Testing
             #expect(result.status == 0 && !result.output.isEmpty, "\(line)")
             said += result.output
         }
-        for word in ["timeout.per_try", "breaker.open", "retry-after: ", "location: /users/2"] {
+        for word in [
+            "timeout.per_try", "breaker.open", "retry-after: ", "location: /users/2", #""complete":true}"#,
+            #"{"id":1001,"status":"N","customer":{"id":1}"#,
+        ] {
             #expect(said.contains(word), "\(word)")
         }
         #expect(try demo.stop() == 0)

@@ -19,6 +19,10 @@ import Testing
 
     @Test func P11_oneOfFourEndpointsIsKilled() throws { try passes("dying.py") }
 
+    @Test func E24_oneDocumentOfSeveralServices() throws { try passes("filters_aggregate.py") }
+
+    @Test func E25_bodiesAreMadeAnewOrRefused() throws { try passes("filters_transform.py") }
+
     private func passes(_ name: String) throws {
         _ = try binary()
         let support = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Support").path

@@ -37,8 +37,9 @@ extension Configuration.Listener {
             ],
             check: { listener, node, reader in
                 Configuration.Filter.check(listener.filters, parameters: [], at: node.position(of: [.key("filters")]), &reader)
-                if listener.filters.contains(where: { $0.kind == "canary" }) {
-                    reader.complain(at: node.position(of: [.key("filters")]), "canary is a filter of routes, not of listeners")
+                for filter in listener.filters where ["canary", "aggregate"].contains(filter.kind) {
+                    reader.complain(
+                        at: node.position(of: [.key("filters")]), "\(filter.kind) is a filter of routes, not of listeners")
                 }
             })
     }

@@ -92,7 +92,7 @@ extension Configuration.Upstream {
             ], exactlyOne: ["endpoints", "dns"],
             check: { upstream, node, reader in
                 Configuration.Filter.check(upstream.filters, parameters: [], at: node.position(of: [.key("filters")]), &reader)
-                for filter in upstream.filters where ["canary", "cors"].contains(filter.kind) {
+                for filter in upstream.filters where ["canary", "cors", "aggregate"].contains(filter.kind) {
                     reader.complain(
                         at: node.position(of: [.key("filters")]), "\(filter.kind) is a filter of routes, not of upstreams")
                 }

@@ -126,7 +126,7 @@ extension Configuration.TransformFilter.BodyMapping {
                 "on_mismatch", \.onMismatch, .choice,
                 isResponse
                     ? "What becomes of an answer that is no JSON, is encoded, malformed, longer than `max_bytes` or not to be mapped: 502, or passed on untouched."
-                    : "What becomes of a request whose body is no JSON, is encoded, malformed, longer than `max_bytes` or not to be mapped: refused (415, 400, 413, 422), or passed on untouched. A body of unannounced length that turns out too long is refused in any case."
+                    : "What becomes of a request whose body is no JSON, is encoded, malformed, longer than `max_bytes` or not to be mapped: refused (415, 400, 413, 422), or passed on untouched."
             ),
             Field("max_bytes", \.maximumBytes, .size(1...(1 << 26)), "Of the body, and of what becomes of it."),
         ]

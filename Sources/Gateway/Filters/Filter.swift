@@ -51,8 +51,8 @@ package enum FilterStep {
     case next
     /// The filter calls `FilterPass.resume` on this reactor. Meanwhile bytes of the body are held, no more than the client has leave to send.
     case wait
-    /// Calls `collected` once the whole body is here; one of more bytes is refused with 413.
-    case collect(limit: Int)
+    /// Calls `collected` once the whole body is here. One of more bytes is refused with 413, or by `.passOn` goes past the filter as it is.
+    case collect(limit: Int, overflow: ResponseStep.Overflow = .fail)
     case refuse(FilterRefusal)
     case answer(LocalAnswer)
 }

@@ -42,7 +42,7 @@ extension ProxyExchange {
             pass.position += 1
             return true
         case .wait: return false
-        case .collect(let limit): return collectRequest(pass, limit)
+        case .collect(let limit, let overflow): return collectRequest(pass, limit, overflow)
         case .refuse(let refusal):
             pass.count(.refused)
             refuse(refusal)
@@ -89,26 +89,31 @@ extension ProxyExchange {
 
     // MARK: The request's body
 
-    private func collectRequest(_ pass: FilterPass, _ limit: Int) -> Bool {
+    private func collectRequest(_ pass: FilterPass, _ limit: Int, _ overflow: ResponseStep.Overflow) -> Bool {
         guard let exchange else { return false }
-        if case .length(let n) = exchange.head.framing, n > UInt64(max(0, limit)) {
-            refuse(
-                FilterRefusal(
-                    .requestBodyTooLarge, detail: "the body is longer than \(limit) bytes, which a filter of this route takes"))
-            return false
-        }
+        var isTooLong = heldBody.count > limit
+        if case .length(let n) = exchange.head.framing, n > UInt64(max(0, limit)) { isTooLong = true }
+        if isTooLong { return requestIsTooLong(pass, limit, overflow) }
         if exchange.requestIsComplete || exchange.head.framing == .none { return bodyIsCollected(pass) }
-        guard heldBody.count <= limit else {
-            refuse(
-                FilterRefusal(
-                    .requestBodyTooLarge, detail: "the body is longer than \(limit) bytes, which a filter of this route takes"))
-            return false
-        }
         collectLimit = limit
+        collectOverflow = overflow
         giveCredit(creditOwed)
         exchange.sendContinue()
         waitForBody()
         return false
+    }
+
+    /// True: the filter is passed over, and the next one is asked. What is here of the body waits with it, and goes on first.
+    private func requestIsTooLong(_ pass: FilterPass, _ limit: Int, _ overflow: ResponseStep.Overflow) -> Bool {
+        collectLimit = nil
+        switch overflow {
+        case .passOn: return take(.next, pass)
+        case .fail:
+            refuse(
+                FilterRefusal(
+                    .requestBodyTooLarge, detail: "the body is longer than \(limit) bytes, which a filter of this route takes"))
+            return false
+        }
     }
 
     private func bodyIsCollected(_ pass: FilterPass) -> Bool {
@@ -134,10 +139,7 @@ extension ProxyExchange {
         heldBody.append(bytes)
         if let collectLimit {
             if heldBody.count > collectLimit {
-                refuse(
-                    FilterRefusal(
-                        .requestBodyTooLarge,
-                        detail: "the body is longer than \(collectLimit) bytes, which a filter of this route takes"))
+                if requestIsTooLong(pass, collectLimit, collectOverflow) { runFilters(pass) }
             } else {
                 giveCredit(bytes.count)
             }

@@ -36,6 +36,8 @@ final class ProxyExchange: RequestHandler, GuardedExchangeClient {
     var heldBody = ByteBuffer()
     /// A filter waits for the whole body, of at most so many bytes.
     var collectLimit: Int?
+    /// What becomes of a longer one.
+    var collectOverflow = ResponseStep.Overflow.fail
     /// A filter waits for the whole answer.
     var heldAnswer: HeldAnswer?
     /// The client got another answer; what still comes from the upstream is dropped.

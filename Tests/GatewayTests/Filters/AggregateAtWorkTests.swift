@@ -125,6 +125,13 @@ import Testing
         #expect(lab.asked[2].isEmpty)
     }
 
+    @Test("A value of a service cannot end a field's line")
+    func fieldValues() throws {
+        let lab = try lab({ _ in .init(body: #"{"id":"7\r\nx-admin: 1"}"#) })
+        #expect(try lab.ask("GET", "/dashboard/7").body.hasSuffix(#""missing":{"products":"aggregate.dependency"}}"#))
+        #expect(lab.asked[2].isEmpty)
+    }
+
     @Test("A value cannot lead a part elsewhere, and a HEAD has no body; another method is refused")
     func edges() throws {
         let yaml = AggregateAtWorkTests.yaml.replacing(
@@ -132,7 +139,9 @@ import Testing
         let lab = try BodiesLab(
             yaml,
             services: [
-                "10.0.0.3:80": { asked in .init(body: asked.target == "/users/1" ? #"{"id":1,"next":"../admin"}"# : #"{"id":2,"next":"a b?"}"#) },
+                "10.0.0.3:80": { asked in
+                    .init(body: asked.target == "/users/1" ? #"{"id":1,"next":"../admin"}"# : #"{"id":2,"next":"a b?"}"#)
+                },
                 "10.0.0.4:80": { _ in .init(body: #"{"items":[]}"#) }, "10.0.0.5:80": { _ in .init(body: "[]") },
             ])
         #expect(try lab.ask("GET", "/dashboard/1?p=1").body.contains(#""missing":{"products":"aggregate.dependency"}"#))

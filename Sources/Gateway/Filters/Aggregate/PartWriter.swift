@@ -109,6 +109,8 @@ struct PartWriter: Sendable {
             case .request(let writer, _): writer.write(pass, into: &out)
             case .value(let part, let list, let item):
                 try PartWriter.each(part, list, item, values) { (span: Span<UInt8>, isFirst: Bool) throws(Problem) in
+                    // What a service said must not end the line, in whatever protocol.
+                    for i in span.indices where span[i] < 0x20 || span[i] == 0x7F { throw .missing }
                     if !isFirst { out.append(UInt8(ascii: ",")) }
                     out.append(span)
                 }

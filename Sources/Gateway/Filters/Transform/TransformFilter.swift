@@ -55,7 +55,7 @@ final class TransformFilter: Filter {
                 request, .requestBodyTooLarge,
                 "the body is longer than \(request.maximumBytes) bytes, which a filter of this route takes")
         }
-        return .collect(limit: request.maximumBytes)
+        return .collect(limit: request.maximumBytes, overflow: request.onMismatch == .pass ? .passOn : .fail)
     }
 
     private func refuse(
