@@ -118,6 +118,14 @@ import Testing
         #expect(edge.store.usage.answers == 0)
     }
 
+    @Test func HEADIsServedWhatIsStaleWhereTheUpstreamFails() {
+        for failure in [nil, Answered(503)] {
+            let edge = ValidationTests.stale(CachePolicy(), Answered(200, "Cache-Control: max-age=10, stale-if-error=60"))
+            let got = edge.send(Asked("HEAD")) { _ in failure }
+            #expect(got.status == 200 && got.body == "" && got.cacheStatus.contains("stale-if-error"))
+        }
+    }
+
     // MARK: §4.4
 
     @Test(arguments: ["POST", "PUT", "DELETE", "PATCH", "FROBNICATE"])

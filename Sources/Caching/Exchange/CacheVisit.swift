@@ -281,17 +281,20 @@ package final class CacheVisit {
         case .unsafe:
             if (200..<400).contains(head.status) { invalidate(head, now: now) }
             return .pass
-        case .probing:
-            probed(head, request, now: now, unix: unix)
-            return .pass
-        case .fetching: break
+        case .probing, .fetching: break
         }
-        if let stored = validating, head.status == 304 { return confirmed(stored, head, request, now: now, unix: unix) }
+        if let stored = validating, head.status == 304, role == .fetching {
+            return confirmed(stored, head, request, now: now, unix: unix)
+        }
         if let fallback, Storability.isFailure(head.status), Reuse.isAllowedOnError(fallback.freshness, terms.directives, now: now)
         {
             settle(.failed(servesStale: true))
             serveAfterFailure(fallback, now: now)
             return .reply(fallback)
+        }
+        if role == .probing {
+            probed(head, request, now: now, unix: unix)
+            return .pass
         }
         return fetched(head, request, now: now, unix: unix)
     }

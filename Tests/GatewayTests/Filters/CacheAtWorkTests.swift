@@ -222,6 +222,14 @@ import Upstream
         try lab.end()
     }
 
+    /// A stored answer is served only to who was let in: all that asks for credentials, counts or turns away comes first.
+    @Test func theCacheIsBehindWhateverTurnsRequestsAway() {
+        for rank in FilterRank.allCases where rank < .headers { #expect(rank < .cache) }
+        #expect(FilterRank.forwardAuth < .cache && FilterRank.rateLimitByIdentity < .cache && FilterRank.ipList < .cache)
+        #expect(FilterRank.compress < .cache, "what is compressed is not what is stored")
+        #expect(FilterRank.cache < .transform && FilterRank.cache < .aggregate)
+    }
+
     @Test func anObjectThatWouldEmptyTheStoreIsAnError() throws {
         #expect(throws: GatewayError.self) { _ = try Lab(filter: "object_bytes: 32MiB") }
     }
