@@ -90,6 +90,12 @@ import Testing
         #expect(got.status == 200 && got.body == "hello" && edge.store.usage.answers == 0)
     }
 
+    @Test func whatOneUserHadConfirmedIsNotStoredForOthers() {
+        let edge = ValidationTests.stale()
+        let got = edge.send(Asked("GET", "/", "Authorization: alice")) { _ in Answered(304, "Cache-Control: max-age=1000") }
+        #expect(got.status == 200 && got.body == "hello" && edge.store.usage.answers == 0)
+    }
+
     @Test func noCacheIsStoredAndAskedAboutEachTime() {
         let edge = Edge()
         _ = edge.send(Asked()) { _ in Answered(200, "Cache-Control: no-cache", "ETag: \"e\"") }
