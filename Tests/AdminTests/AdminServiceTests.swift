@@ -209,6 +209,7 @@ import Upstream
         #expect(try lab.ask("POST", target).hasPrefix("HTTP/1.1 401 "))
         #expect(try lab.change(target, token: "wrong").hasPrefix("HTTP/1.1 401 "))
         #expect(try lab.change(target).hasSuffix("{\"purged\":0}\n"))
+        #expect(lab.said.contains("warning cache purged by hand what="))
         #expect(try lab.ask("GET", "/cache").hasSuffix("{\"answers\":0,\"bytes\":0,\"limit_bytes\":0,\"evictions\":0}\n"))
         #expect(try lab.change("/cache").hasPrefix("HTTP/1.1 405 "))
         lab.end()
