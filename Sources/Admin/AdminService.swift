@@ -143,6 +143,7 @@ final class AdminService: RequestService {
             return
         }
         let count = gateway.snapshot.cacheStore.map { command.perform(on: $0, now: gateway.context.reactor.now) } ?? 0
+        gateway.operationalLog?.warning("cache", "purged by hand", [("what", command.what), ("answers", "\(count)")])
         answer.fields.append(.contentType, "application/json")
         body.append(utf8: "{\"purged\":\(count)}\n")
         finish(exchange, 200)

@@ -18,6 +18,8 @@ struct PurgeCommand {
     }
 
     private let target: Target
+    /// For the log.
+    let what: String
 
     init(_ items: QueryItems) throws(Problem) {
         if let name = items.unknown(beside: ["url", "tag", "all"]) {
@@ -30,12 +32,16 @@ struct PurgeCommand {
                     text: "url is \(url); expected a whole one such as https://www.example.com/path?query, percent-encoded")
             }
             target = .key(key)
+            what = url
         case (nil, let tag?, nil):
             if tag.isEmpty || tag.contains(where: { " ,\t".contains($0) }) {
                 throw Problem(text: "tag is one word, without spaces and commas")
             }
             target = .tag(tag)
-        case (nil, nil, "true"): target = .all
+            what = "tag \(tag)"
+        case (nil, nil, "true"):
+            target = .all
+            what = "all"
         case (nil, nil, _?): throw Problem(text: "all has to be true")
         default: throw Problem(text: "say one of url, tag and all=true")
         }

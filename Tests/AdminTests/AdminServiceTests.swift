@@ -169,6 +169,10 @@ import Upstream
         ("/upstreams/users/breaker?state=ajar&reason=x", "state is ajar"),
         ("/upstreams/users/breaker?state=reset&reason=x&force=1", "no parameter force"),
         ("/upstreams/nobody/breaker?state=reset&reason=x", "no such upstream"),
+        ("/cache/purge", "say one of url, tag and all=true"), ("/cache/purge?url=x&tag=y", "say one of"),
+        ("/cache/purge?url=www.example.com", "expected a whole one"), ("/cache/purge?url=ftp%3A%2F%2Fa%2F", "expected a whole one"),
+        ("/cache/purge?tag=a+b", "one word"), ("/cache/purge?tag=", "one word"), ("/cache/purge?all=yes", "all has to be true"),
+        ("/cache/purge?everything=true", "no parameter everything"),
     ])
     func whatIsAskedBadlyIsSaid(target: String, said: String) throws {
         let lab = try Lab()
@@ -196,6 +200,19 @@ import Upstream
         #expect(try without.change(target).hasPrefix("HTTP/1.1 403 "))
         #expect(without.state("users")?.override == .automatic)
         without.end()
+    }
+
+    @Test(arguments: ["/cache/purge?all=true", "/cache/purge?tag=x", "/cache/purge?url=https%3A%2F%2Fa.example%2Fx"])
+    func aPurgeNeedsTheTokenToo(target: String) throws {
+        let lab = try Lab()
+        #expect(try lab.ask("GET", target).hasPrefix("HTTP/1.1 405 "))
+        #expect(try lab.ask("POST", target).hasPrefix("HTTP/1.1 401 "))
+        #expect(try lab.change(target, token: "wrong").hasPrefix("HTTP/1.1 401 "))
+        #expect(try lab.change(target).hasSuffix("{\"purged\":0}\n"))
+        #expect(lab.said.contains("warning cache purged by hand what="))
+        #expect(try lab.ask("GET", "/cache").hasSuffix("{\"answers\":0,\"bytes\":0,\"limit_bytes\":0,\"evictions\":0}\n"))
+        #expect(try lab.change("/cache").hasPrefix("HTTP/1.1 405 "))
+        lab.end()
     }
 
     /// A request that went wrong is explained by its id; one that nobody knows is said to be unknown.

@@ -114,6 +114,18 @@ import Testing
         #expect(crowd.served.count == 1 && crowd.fetching.count == 10)
     }
 
+    @Test func aRangeFetchesForItselfAlone() {
+        let crowd = Crowd()
+        let part = crowd.send(1, Asked("GET", "/", "Range: bytes=0-1"))
+        _ = crowd.send(3)
+        #expect(crowd.fetching.count == 2 && crowd.waiting.count == 2)
+        crowd.answer(part[0], Answered(206, "Content-Range: bytes 0-1/5", body: "he"))
+        _ = crowd.send(1)
+        #expect(crowd.waiting.count == 3, "the part said nothing of the whole")
+        crowd.answer(crowd.fetching[0], CollapseTests.good)
+        #expect(crowd.served.count == 5)
+    }
+
     @Test func aWaitEnds() {
         let crowd = Crowd()
         _ = crowd.send(3)

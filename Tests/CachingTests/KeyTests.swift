@@ -78,4 +78,20 @@ import Testing
         #expect(KeyTests.variant(vary, stored).matches(request.head.fields) == matches)
         #expect((KeyTests.variant(vary, stored) == KeyTests.variant(vary, asked)) == matches)
     }
+
+    /// What a filter behind the cache, or the gateway for this client, makes of a field is not what the next client's field says.
+    @Test func aVariantOfAFieldThatIsChangedOnTheWayIsNone() {
+        func variant(_ vary: String, _ before: [String], _ after: [String]) -> Variant? {
+            var (asked, sent) = (Asked(), Asked())
+            asked.fields = before.map(pair)
+            sent.fields = after.map(pair)
+            return Variant([Array(vary.utf8)], before: asked.head.fields, after: sent.head.fields)
+        }
+        #expect(variant("x-tenant", ["X-Tenant: a"], ["X-Tenant: a"]) != nil)
+        #expect(variant("x-tenant", [], []) != nil)
+        #expect(variant("x-tenant", [], ["X-Tenant: a"]) == nil)
+        #expect(variant("x-tenant", ["X-Tenant: a"], []) == nil)
+        #expect(variant("x-tenant", ["X-Tenant: a"], ["X-Tenant: b"]) == nil)
+        #expect(variant("x-forwarded-proto", [], ["X-Forwarded-Proto: https"]) != nil, "it is in the key")
+    }
 }

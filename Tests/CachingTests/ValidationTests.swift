@@ -90,6 +90,12 @@ import Testing
         #expect(got.status == 200 && got.body == "hello" && edge.store.usage.answers == 0)
     }
 
+    @Test func whatOneUserHadConfirmedIsNotStoredForOthers() {
+        let edge = ValidationTests.stale()
+        let got = edge.send(Asked("GET", "/", "Authorization: alice")) { _ in Answered(304, "Cache-Control: max-age=1000") }
+        #expect(got.status == 200 && got.body == "hello" && edge.store.usage.answers == 0)
+    }
+
     @Test func noCacheIsStoredAndAskedAboutEachTime() {
         let edge = Edge()
         _ = edge.send(Asked()) { _ in Answered(200, "Cache-Control: no-cache", "ETag: \"e\"") }
@@ -116,6 +122,14 @@ import Testing
         edge.advance(11)
         _ = edge.send(Asked("HEAD")) { _ in Answered(200, "Cache-Control: max-age=10", "ETag: \"e2\"") }
         #expect(edge.store.usage.answers == 0)
+    }
+
+    @Test func HEADIsServedWhatIsStaleWhereTheUpstreamFails() {
+        for failure in [nil, Answered(503)] {
+            let edge = ValidationTests.stale(CachePolicy(), Answered(200, "Cache-Control: max-age=10, stale-if-error=60"))
+            let got = edge.send(Asked("HEAD")) { _ in failure }
+            #expect(got.status == 200 && got.body == "" && got.cacheStatus.contains("stale-if-error"))
+        }
     }
 
     // MARK: §4.4

@@ -1,6 +1,7 @@
 // Holdfast
 // SPDX-License-Identifier: Apache-2.0
 
+import Core
 package import HTTP
 
 /// What this cache did for a request, as Cache-Status says it (RFC 9211).
@@ -31,21 +32,41 @@ package struct CacheStatus: Sendable {
 
     package init() {}
 
-    /// The member of this cache.
-    package var text: [UInt8] {
-        var text = "Holdfast"
-        if isHit { text += "; hit" }
-        if let forward { text += "; fwd=\(forward.rawValue)" }
-        if let forwardStatus { text += "; fwd-status=\(forwardStatus)" }
-        if let ttl { text += "; ttl=\(ttl)" }
-        if stored { text += "; stored" }
-        if collapsed { text += "; collapsed" }
-        if let detail { text += "; detail=\(detail)" }
-        return Array(text.utf8)
+    /// Adds this cache's member behind those of the caches nearer to the origin (§2).
+    package func append(to fields: inout FieldSection) {
+        let name = fields.store("cache-status")
+        let start = fields.arena.count
+        write(into: &fields.arena)
+        fields.append(name: name, value: Slice(offset: start, length: fields.arena.count - start), known: .other)
     }
 
-    /// Adds it behind those of the caches nearer to the origin (§2).
-    package func append(to fields: inout FieldSection) { fields.append(name: CacheStatus.name.span, value: text.span) }
+    /// The member alone.
+    package var text: [UInt8] {
+        var out = ByteBuffer()
+        write(into: &out)
+        return out.withReadable { [UInt8](copying: $0) }
+    }
 
-    private static let name = Array("cache-status".utf8)
+    private func write(into out: inout ByteBuffer) {
+        out.append("Holdfast")
+        if isHit { out.append("; hit") }
+        if let forward {
+            out.append("; fwd=")
+            out.append(utf8: forward.rawValue)
+        }
+        if let forwardStatus {
+            out.append("; fwd-status=")
+            out.append(decimal: forwardStatus)
+        }
+        if let ttl {
+            out.append("; ttl=")
+            out.append(decimal: Int(clamping: ttl))
+        }
+        if stored { out.append("; stored") }
+        if collapsed { out.append("; collapsed") }
+        if let detail {
+            out.append("; detail=")
+            out.append(utf8: detail)
+        }
+    }
 }

@@ -158,7 +158,8 @@ package final class CacheVisit {
         let mayStore = terms.method == .get && !terms.directives.noStore
         let question = CacheStore.Question(
             key: key, partition: partition, directives: terms.directives,
-            mayShare: mayStore && policy.collapses && !terms.directives.noCache && waits < CacheVisit.waitRounds,
+            // What a Range brings is nobody else's.
+            mayShare: mayStore && policy.collapses && !terms.directives.noCache && !terms.isRange && waits < CacheVisit.waitRounds,
             mayRefresh: mayStore && mayRefresh, waiter: now < waitLimit ? waiter : nil, afterFailure: afterFailure)
         switch store.enter(question, head, now: now) {
         case .serve(let answer, .staleAccepted) where afterFailure:
@@ -281,17 +282,20 @@ package final class CacheVisit {
         case .unsafe:
             if (200..<400).contains(head.status) { invalidate(head, now: now) }
             return .pass
-        case .probing:
-            probed(head, request, now: now, unix: unix)
-            return .pass
-        case .fetching: break
+        case .probing, .fetching: break
         }
-        if let stored = validating, head.status == 304 { return confirmed(stored, head, request, now: now, unix: unix) }
+        if let stored = validating, head.status == 304, role == .fetching {
+            return confirmed(stored, head, request, now: now, unix: unix)
+        }
         if let fallback, Storability.isFailure(head.status), Reuse.isAllowedOnError(fallback.freshness, terms.directives, now: now)
         {
             settle(.failed(servesStale: true))
             serveAfterFailure(fallback, now: now)
             return .reply(fallback)
+        }
+        if role == .probing {
+            probed(head, request, now: now, unix: unix)
+            return .pass
         }
         return fetched(head, request, now: now, unix: unix)
     }
@@ -475,6 +479,7 @@ package final class CacheVisit {
         let answer = AnswerTerms(whole, unix: unix)
         var terms = terms
         terms.method = .get
+        terms.range = nil
         if let freshness = Freshness(terms, answer, policy, requestedAt: requestedAt, receivedAt: now, unix: unix),
             let variant = Variant(answer.vary, before: asked, after: request.fields)
         {
@@ -486,6 +491,7 @@ package final class CacheVisit {
                 // Replaced only where it still stands: what was purged meanwhile stays gone.
                 return (next, store.replace(stored, by: next, for: asked))
             }
+            // The origin's newest word on it may not be stored, so that the older one is not relied on either.
             store.remove(stored)
             return (next, false)
         }

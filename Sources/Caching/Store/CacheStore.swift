@@ -32,6 +32,9 @@ package final class CacheStore: Sendable {
     /// The largest answer that is sure to be kept: a quarter of a shard.
     package static func largestObject(in bytes: Int) -> Int { bytes / max(1, min(16, bytes / smallestShard)) / 4 }
 
+    /// The same for this store, whose number of shards stays over reloads.
+    package func largestObject(in bytes: Int) -> Int { bytes / shards.count / 4 }
+
     private func shard(of key: CacheKey) -> GuardLock<CacheShard> {
         shards[Int(truncatingIfNeeded: (key.stableHash >> 40) % UInt64(shards.count))]
     }

@@ -99,7 +99,7 @@ package struct FilterCompiler {
     private mutating func cache(
         _ settings: Configuration.CacheFilter, _ place: FilterPlace
     ) throws(FilterComplaint) -> CacheFilter {
-        let largest = CacheStore.largestObject(in: cacheBytes)
+        let largest = cacheStore?.largestObject(in: cacheBytes) ?? CacheStore.largestObject(in: cacheBytes)
         if settings.objectBytes > largest {
             throw FilterComplaint(
                 "object_bytes is \(settings.objectBytes), of which a cache of \(cacheBytes) bytes would keep too few; at most \(largest), or raise cache.bytes"

@@ -51,6 +51,8 @@ package final class GatewayReactor {
     package var filterLog: OperationalLog?
     /// On the first reactor of a server.
     package private(set) var overrides: BreakerOverrides?
+    /// There too: what operators do by hand is told here.
+    package private(set) var operationalLog: OperationalLog?
     private var names: (monitor: NameMonitor, report: NameReport)?
     private var health: (monitor: HealthMonitor, report: HealthReport)?
     package let explanations: ExplainStore
@@ -228,6 +230,7 @@ package final class GatewayReactor {
     package func lookAfterBreakers(_ log: OperationalLog) {
         guardWatch = GuardWatch(home: self, log: log)
         overrides = BreakerOverrides(reactor: reactor, log: log)
+        operationalLog = log
     }
 
     /// Each reactor probes its own loop.

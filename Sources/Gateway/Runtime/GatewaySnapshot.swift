@@ -111,6 +111,7 @@ extension GatewaySnapshot {
 /// One listener, ready to be opened.
 final class ListenerPlan: Sendable {
     let name: String
+    let nameBytes: [UInt8]
     let address: SocketAddress
     let tls: ServerTLSContext?
     let settings: ServerSettings
@@ -142,6 +143,7 @@ final class ListenerPlan: Sendable {
         self.chains = chains
         self.unroutedChain = unroutedChain
         self.name = name
+        nameBytes = Array(name.utf8)
         self.address = address
         self.tls = tls
         self.settings = settings

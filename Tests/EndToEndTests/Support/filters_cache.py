@@ -311,6 +311,9 @@ checks.that(admin("/cache/purge?all=true")[0] == 200 and not curl(B).hit, "all")
 # The bound.
 for n in range(300):
     h2(f"/fill/{n}?{FRESH}&times=12000")
+for _ in range(2):
+    got = h2(f"/fill/299?{FRESH}&times=12000")
+checks.that(got.hit and len(got.body) == 12000 * len("fill/299 1"), f"a stored answer larger than a window: {got.cache} {len(got.body)}")
 usage = json.load(urllib.request.urlopen(f"http://127.0.0.1:{lab.admin}/cache"))
 checks.that(usage["bytes"] <= usage["limit_bytes"] == 16 << 20 and usage["evictions"] > 50, f"the bound holds: {usage}")
 checks.that(lab.total("holdfast_cache_requests_total") > 400, "requests are counted")

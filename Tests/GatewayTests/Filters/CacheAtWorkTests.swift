@@ -222,6 +222,72 @@ import Upstream
         try lab.end()
     }
 
+    /// One URI on two routes, which only a field of the request tells apart: neither is served what the other's upstream said (case E17).
+    @Test func E17_routesAndCanariesAreKeptApart() throws {
+        let lab = try Lab(
+            routes: """
+                  - { match: { path: "/*", headers: { x-tenant: b } }, to: b, filters: [{ cache: {} }] }
+                  - { match: { path: "/canary" }, to: a, filters: [{ cache: {} }, { canary: { to: b, header: x-canary } }] }
+                  - { match: { path: "/*" }, to: a, filters: [{ cache: {} }] }
+                """)
+        for _ in 0..<2 {
+            for (path, field, body) in [
+                ("/x", "Accept: */*", "x1"), ("/x", "X-Tenant: b", "b x1"), ("/canary", "X-Canary: never", "canary1"),
+                ("/canary", "X-Canary: always", "b canary1"),
+            ] {
+                let client = try lab.ask(1, path, field)[0]
+                lab.world.run(for: .seconds(1))
+                #expect(client.isAnswered(200, body), "\(path) \(field): \(client.heard)")
+            }
+        }
+        #expect(lab.origin.seen.count == 2 && lab.other.seen.count == 2)
+        try lab.end()
+    }
+
+    /// What changes a thing may come by another route than what reads it.
+    @Test func aChangeByAnotherRouteEndsWhatIsStored() throws {
+        let lab = try Lab(
+            routes: """
+                  - { match: { path: "/*", methods: [POST] }, to: b, filters: [{ cache: {} }] }
+                  - { match: { path: "/*" }, to: a, filters: [{ cache: {} }] }
+                """)
+        for body in ["x1", "x1", nil, "x2"] {
+            guard let body else {
+                _ = try lab.say("POST /x HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                lab.world.run(for: .seconds(1))
+                continue
+            }
+            let client = try lab.ask(1, "/x")[0]
+            lab.world.run(for: .seconds(1))
+            #expect(client.isAnswered(200, body), "\(client.heard)")
+        }
+        try lab.end()
+    }
+
+    /// Where the route falls back to another upstream, its answer is not kept for what the first one would say.
+    @Test func theAnswerOfAFallbackIsNotStored() throws {
+        let lab = try Lab(
+            routes: """
+                  - { match: { path: "/*" }, to: a, fallback: { on: [unreachable], to: b }, filters: [{ cache: {} }] }
+                """)
+        lab.origin.listener?.abort()
+        for n in 1...2 {
+            let client = try lab.ask(1, "/x")[0]
+            lab.world.run(for: .seconds(2))
+            #expect(client.isAnswered(200, "b x\(n)") && client.heard.contains("detail=fallback"), "\(client.heard)")
+        }
+        #expect(lab.snapshot.cacheStore?.usage.answers == 0)
+        try lab.end()
+    }
+
+    /// A stored answer is served only to who was let in: all that asks for credentials, counts or turns away comes first.
+    @Test func theCacheIsBehindWhateverTurnsRequestsAway() {
+        for rank in FilterRank.allCases where rank < .headers { #expect(rank < .cache) }
+        #expect(FilterRank.forwardAuth < .cache && FilterRank.rateLimitByIdentity < .cache && FilterRank.ipList < .cache)
+        #expect(FilterRank.compress < .cache, "what is compressed is not what is stored")
+        #expect(FilterRank.cache < .transform && FilterRank.cache < .aggregate)
+    }
+
     @Test func anObjectThatWouldEmptyTheStoreIsAnError() throws {
         #expect(throws: GatewayError.self) { _ = try Lab(filter: "object_bytes: 32MiB") }
     }
@@ -245,6 +311,8 @@ import Upstream
 private final class Lab {
     let world = SimulatedWorld(seed: 5)
     let origin: CountingOrigin
+    /// Behind the upstream b.
+    let other: CountingOrigin
     private(set) var snapshot: GatewaySnapshot
     /// Exchanges go on by the one that they began with.
     private var before: [GatewaySnapshot] = []
@@ -258,12 +326,13 @@ private final class Lab {
 
     init(
         filter: String = "", guarded: String = "", upstream: String = "", route: String = "", path: String = "/*",
-        cacheControl: String = "max-age=60", cacheBytes: String = "64MiB"
+        cacheControl: String = "max-age=60", cacheBytes: String = "64MiB", routes: String? = nil
     ) throws {
         self.route = route
         self.path = path
         snapshot = try Lab.compile(
-            filter: filter, guarded: guarded, upstream: upstream, route: route, path: path, cacheBytes: cacheBytes, registry, world,
+            filter: filter, guarded: guarded, upstream: upstream, route: route, path: path, routes: routes, cacheBytes: cacheBytes,
+            registry, world,
             nil)
         for shard in 0..<2 {
             let gateway = GatewayReactor(
@@ -273,23 +342,29 @@ private final class Lab {
             gateways.append(gateway)
         }
         origin = CountingOrigin(world, cacheControl: cacheControl)
+        other = CountingOrigin(world, cacheControl: cacheControl, prefix: "b ")
         let context = TransportContext(reactor: world.makeReactor(host: "10.0.0.9"))
         origin.listener = try ServerListener(
             on: #require(SocketAddress.parse("10.0.0.9:9001")), context: context, tls: nil, settings: ServerSettings(),
             connectionSettings: Connection.Settings(), service: origin)
+        other.listener = try ServerListener(
+            on: #require(SocketAddress.parse("10.0.0.9:9002")), context: context, tls: nil, settings: ServerSettings(),
+            connectionSettings: Connection.Settings(), service: other)
         clients = TransportContext(reactor: world.makeReactor(host: "10.0.0.2"))
     }
 
     private static func compile(
-        filter: String, guarded: String = "", upstream: String = "", route: String, path: String, cacheBytes: String,
+        filter: String, guarded: String = "", upstream: String = "", route: String, path: String, routes: String? = nil,
+        cacheBytes: String,
         _ registry: MetricsRegistry, _ world: SimulatedWorld, _ previous: GatewaySnapshot?
     ) throws -> GatewaySnapshot {
         let configuration = try Configuration.parse(
             text: """
                 cache: { bytes: \(cacheBytes) }
                 listeners: [{ name: l, address: 10.0.0.1:80 }]
-                upstreams: { a: { endpoints: [10.0.0.9:9001], guard: { \(guarded) }\(upstream) } }
-                routes: [{ match: { path: "\(path)" }, to: a\(route), filters: [{ cache: { \(filter) } }] }]
+                upstreams: { a: { endpoints: [10.0.0.9:9001], guard: { \(guarded) }\(upstream) }, b: { endpoints: [10.0.0.9:9002] } }
+                routes:
+                \(routes ?? "  - { match: { path: \"\(path)\" }, to: a\(route), filters: [{ cache: { \(filter) } }] }")
                 """, file: "x.yaml"
         ).configuration
         var compiler = SnapshotCompiler(
@@ -325,6 +400,7 @@ private final class Lab {
         for gateway in gateways { #expect(gateway.isDrained, "an exchange is left") }
         for gateway in gateways { gateway.abort() }
         origin.listener?.abort()
+        other.listener?.abort()
     }
 }
 
@@ -353,6 +429,7 @@ private final class CacheClient: ConnectionHandler {
 private final class CountingOrigin: RequestService {
     private let world: SimulatedWorld
     private let cacheControl: String
+    private let prefix: String
     var listener: ServerListener?
     private(set) var seen: [String] = []
     private(set) var heads: [[String: String]] = []
@@ -362,7 +439,8 @@ private final class CountingOrigin: RequestService {
     var bodyBytes = 0
     private var counts: [String: Int] = [:]
 
-    init(_ world: SimulatedWorld, cacheControl: String) {
+    init(_ world: SimulatedWorld, cacheControl: String, prefix: String = "") {
+        self.prefix = prefix
         self.world = world
         self.cacheControl = cacheControl
     }
@@ -376,7 +454,7 @@ private final class CountingOrigin: RequestService {
         }
         heads.append(fields)
         counts[path, default: 0] += 1
-        let word = "\(path.dropFirst())\(counts[path] ?? 0)"
+        let word = prefix + "\(path.dropFirst())\(counts[path] ?? 0)"
         let handler = Answering(self, exchange, word)
         exchange.handler = handler
         if delay == .zero { handler.answer() } else { world.after(delay) { handler.answer() } }

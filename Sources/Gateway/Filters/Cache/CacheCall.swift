@@ -14,7 +14,8 @@ final class CacheCall: CacheWaiter, TimerOwner, @unchecked Sendable {
     private let filter: CacheFilter
     private let reactor: Reactor
     private weak var pass: FilterPass?
-    private lazy var timer = Timer(owner: self)
+    /// Most requests never wait.
+    private var timer: Timer?
     private var isWaiting = false
     private var result = CacheMetrics.Result.miss
 
@@ -40,6 +41,8 @@ final class CacheCall: CacheWaiter, TimerOwner, @unchecked Sendable {
             return .answer(answer)
         case .wait(let until):
             isWaiting = true
+            let timer = timer ?? Timer(owner: self)
+            self.timer = timer
             reactor.schedule(timer, at: min(until, halfway(pass)))
             return .wait
         case .forward:
@@ -71,7 +74,7 @@ final class CacheCall: CacheWaiter, TimerOwner, @unchecked Sendable {
         // Too late: a ticket that came with the news dies here, and is handed over.
         guard isWaiting, let pass, !pass.isOver else { return }
         isWaiting = false
-        timer.cancel()
+        timer?.cancel()
         goOn(visit.woken(news, pass.head, now: reactor.now), pass)
     }
 
@@ -141,7 +144,7 @@ final class CacheCall: CacheWaiter, TimerOwner, @unchecked Sendable {
     }
 
     func ended(_ pass: FilterPass) {
-        timer.cancel()
+        timer?.cancel()
         visit.ended()
         filter.metrics.count(result, shard: pass.home.shard)
     }

@@ -7,7 +7,7 @@ import Upstream
 
 /// What a filter needs that sends the request once more by itself, as the gateway would have sent it.
 extension FilterPass {
-    var listenerName: [UInt8] { Array((proxy?.listener?.name ?? "").utf8) }
+    var listenerName: [UInt8] { proxy?.listener?.nameBytes ?? [] }
 
     /// Where the request goes, as far as that is settled; of several upstreams one is drawn.
     var upstreamIndex: Int? {
