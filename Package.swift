@@ -47,9 +47,11 @@ let package = Package(
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+        .systemLibrary(name: "CHiredis", pkgConfig: "hiredis", providers: [.apt(["libhiredis-dev"])]),
         .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
 
         module("Core", []),
+        module("RateLimits", ["Core", "CHiredis"]),
         module("Resilience", ["Core", deque]),
         module("ResilienceAsync", ["Resilience", "Core"]),
         .executableTarget(name: "ResilienceStress", dependencies: ["Core", "Resilience"], swiftSettings: strict),
@@ -64,7 +66,10 @@ let package = Package(
         module("Configuration", ["Core", "Resilience", yams]),
         module(
             "Gateway",
-            ["Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "Configuration", "Telemetry"]),
+            [
+                "Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "RateLimits", "Configuration",
+                "Telemetry", deque,
+            ]),
         module(
             "Admin",
             ["Core", "Reactor", "HTTP", "Transport", "Upstream", "Resilience", "Telemetry", "Configuration", "Gateway"]),
@@ -79,6 +84,7 @@ let package = Package(
             swiftSettings: strict),
 
         tests("Core", ["Core"]),
+        tests("RateLimits", ["RateLimits", "Core"]),
         tests("Resilience", ["Resilience", "Core"]),
         tests("ResilienceAsync", ["ResilienceAsync", "Resilience", "Core"]),
         tests("ResilienceStress", ["ResilienceStress", "Resilience"]),

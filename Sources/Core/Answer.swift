@@ -22,7 +22,7 @@ extension Reason {
         case .authMissing, .authInvalid: 401
         case .authForbidden: 403
         case .rateLimitExceeded: 429
-        case .authUnavailable, .limitConnections,
+        case .authUnavailable, .rateLimitUnavailable, .limitConnections,
             .breakerOpen, .breakerHalfOpen, .breakerRamp, .breakerForced,
             .bulkheadFull, .bulkheadQueueTimeout, .bulkheadCoDel,
             .shedOccupancy, .shedLag, .shedMemory, .shedDescriptors, .shedThrottle,

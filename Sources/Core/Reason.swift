@@ -31,6 +31,7 @@ public enum Reason: String, CaseIterable, Sendable {
     case authForbidden = "auth.forbidden"
     case authUnavailable = "auth.unavailable"
     case rateLimitExceeded = "rate_limit.exceeded"
+    case rateLimitUnavailable = "rate_limit.unavailable"
     case limitConnections = "limit.connections"
 
     // What the guard decided.

@@ -400,7 +400,7 @@ struct ComplaintTests {
             "two actions"),
         Row(
             "to: a, filters: [{ header: {} }]",
-            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, mirror; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
+            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, mirror, rate_limit; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
             "a filter that is none"),
         Row(
             "to: a, filters: [{ cors: { origins: [\"*\"], credentials: true } }]",
@@ -428,6 +428,28 @@ struct ComplaintTests {
         Row(
             "to: a, filters: [{ limits: { body_bytes: 1KiB } }, { limits: { body_bytes: 2KiB } }]",
             "x.yaml:7:46: routes[0].filters: the filter limits stands twice in one list; it works once", "limits twice"),
+        Row(
+            "to: a, filters: [{ rate_limit: { rate: 100 } }]",
+            "x.yaml:7:67: routes[0].filters[0].rate_limit.rate: \"100\" has no period; expected a whole number in a period, such as 100/second, 5/minute, 1000/hour or 10000/day",
+            "a rate without a period"),
+        Row(
+            "to: a, filters: [{ rate_limit: { rate: 5/minute, per: ip } }]",
+            "x.yaml:7:82: routes[0].filters[0].rate_limit.per: \"ip\" is not known; expected client_ip, consumer, route, global, { header: NAME } or { claim: PATH }",
+            "a key that is none"),
+        Row(
+            "to: a, filters: [{ rate_limit: { rate: 5/minute } }, { rate_limit: { rate: 9/hour } }]",
+            "x.yaml:7:46: routes[0].filters: two rate limits are called \"client_ip\"; give each its own name", "limits of one name"),
+        Row(
+            "to: a, filters: [{ rate_limit: { rate: 5/minute, algorithm: sliding_window, burst: 9 } }]",
+            "x.yaml:7:111: routes[0].filters[0].rate_limit.burst: a sliding_window has no burst", "a window with a burst"),
+        Row(
+            "to: a, filters: [{ rate_limit: { rate: 5/minute, store: redis } }]",
+            "x.yaml:7:84: routes[0].filters[0].rate_limit: there is no redis at the top of the file, which says where it is",
+            "a limit in no Redis"),
+        Row(
+            "to: a, filters: [{ rate_limit: { rate: 5/day, burst: 1000000000 } }]",
+            "x.yaml:7:61: routes[0].filters[0].rate_limit: a burst of 1000000000 at this rate is too large to be counted exactly",
+            "a limit beyond counting"),
         Row(
             "to: a, strip_prefix: /users", "x.yaml:7:51: routes[0]: the match has /*, which does not begin with /users",
             "a prefix that is not there"),

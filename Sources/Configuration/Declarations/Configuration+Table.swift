@@ -38,6 +38,7 @@ extension Configuration {
                     "Which requests' decisions can be looked up by their id: `GET /explain/ID` on the admin listener."),
                 Field("access_log", \.accessLog, AccessLog.table.kind(AccessLog()).orOff(), "One line a request."),
                 Field("limits", \.limits, Limits.table.kind(Limits()), "How much of anything a peer may ask for."),
+                Field("redis", \.redis, Redis.table.kind(Redis()).optional(none: "none"), "Where gateways count rate limits together."),
                 Field(
                     "drain", \.drain, .duration(.zero ... .seconds(3600)),
                     "How long exchanges under way may take once the gateway stops or hands over."),
@@ -46,7 +47,8 @@ extension Configuration {
                 Field(
                     "routes", \.routes, Route.kind.list(atLeast: 1), required: true,
                     "Which requests go where. The most specific match wins, whatever the order."),
-            ], allowsExtensions: true)
+            ], allowsExtensions: true,
+            check: { configuration, _, reader in if configuration.redis == nil { reader.complainAboutMissingRedis() } })
     }
 }
 

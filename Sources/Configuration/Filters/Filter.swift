@@ -12,6 +12,7 @@ extension Configuration {
         case headers(HeadersFilter)
         case custom(CustomFilter)
         case mirror(MirrorFilter)
+        case rateLimit(RateLimitFilter)
 
         /// The key of the entry.
         public var kind: String {
@@ -23,6 +24,7 @@ extension Configuration {
             case .headers: "headers"
             case .custom: "custom"
             case .mirror: "mirror"
+            case .rateLimit: "rate_limit"
             }
         }
 
@@ -36,7 +38,7 @@ extension Configuration {
             switch self {
             case .canary(let canary): [canary.upstream]
             case .mirror(let mirror): [mirror.upstream]
-            case .maintenance, .cors, .limits, .headers, .custom: []
+            case .maintenance, .cors, .limits, .headers, .custom, .rateLimit: []
             }
         }
 
@@ -44,7 +46,7 @@ extension Configuration {
         var templates: [ValueTemplate] {
             switch self {
             case .headers(let headers): headers.templates
-            case .maintenance, .cors, .limits, .canary, .custom, .mirror: []
+            case .maintenance, .cors, .limits, .canary, .custom, .mirror, .rateLimit: []
             }
         }
     }
@@ -61,6 +63,7 @@ extension Configuration.Filter {
         var headers: Configuration.HeadersFilter? { didSet { filter = headers.map { .headers($0) } } }
         var custom: Configuration.CustomFilter? { didSet { filter = custom.map { .custom($0) } } }
         var mirror: Configuration.MirrorFilter? { didSet { filter = mirror.map { .mirror($0) } } }
+        var rateLimit: Configuration.RateLimitFilter? { didSet { filter = rateLimit.map { .rateLimit($0) } } }
     }
 
     static var kind: Kind<Self> {
@@ -82,6 +85,9 @@ extension Configuration.Filter {
             Field(
                 "mirror", \.mirror, Configuration.MirrorFilter.kind.optional(none: nil),
                 "Sends a copy of a share of the requests to another upstream, whose answers nobody sees."),
+            Field(
+                "rate_limit", \.rateLimit, Configuration.RateLimitFilter.kind.optional(none: nil),
+                "How often one client, consumer or route may ask."),
         ]
         let table = Table<Draft>(
             name: "Filter",
@@ -100,6 +106,8 @@ extension Configuration.Filter {
             for filter in filters where !mayRepeat.contains(filter.kind) && !seen.insert(filter.kind).inserted {
                 reader.complain(at: node.position, "the filter \(filter.kind) stands twice in one list; it works once")
             }
+            let limits = filters.compactMap { if case .rateLimit(let limit) = $0 { limit } else { nil } }
+            Configuration.RateLimitFilter.check(limits, at: node.position, &reader)
         }
         kind.text = { $0.isEmpty ? "[]" : nil }
         return kind

@@ -32,6 +32,7 @@ extension Reason {
         case .authForbidden: "The credentials do not allow this"
         case .authUnavailable: "Credentials cannot be checked at the moment"
         case .rateLimitExceeded: "The rate limit is exceeded"
+        case .rateLimitUnavailable: "The rate limit cannot be checked"
         case .limitConnections: "Too many connections"
         case .breakerOpen: "The service is failing and is given time to recover"
         case .breakerHalfOpen: "The service is being tried after a failure"
