@@ -93,7 +93,8 @@ package final class RateLimiter: Sendable {
         }
 
         fileprivate func precedes(_ other: Claim) -> Bool {
-            limiter.order != other.limiter.order ? limiter.order < other.limiter.order : limiter.shard(key) < other.limiter.shard(other.key)
+            limiter.order != other.limiter.order
+                ? limiter.order < other.limiter.order : limiter.shard(key) < other.limiter.shard(other.key)
         }
     }
 
@@ -107,7 +108,8 @@ package final class RateLimiter: Sendable {
         }
         let sorted = claims.indices.sorted { claims[$0].precedes(claims[$1]) }
         var verdicts = [RateLimitVerdict](
-            repeating: RateLimitVerdict(isAdmitted: true, remaining: 0, resetNanoseconds: 0, retryNanoseconds: 0), count: claims.count)
+            repeating: RateLimitVerdict(isAdmitted: true, remaining: 0, resetNanoseconds: 0, retryNanoseconds: 0),
+            count: claims.count)
         let isAdmitted = step(claims, sorted[...], true, now, &verdicts)
         return (isAdmitted, verdicts)
     }

@@ -20,7 +20,7 @@ struct ComplaintTests {
         Row("thread: 2", "x.yaml:1:1: unknown key \"thread\"; did you mean threads?", "an unknown key has a neighbour"),
         Row(
             "ciphers: []",
-            "x.yaml:1:1: unknown key \"ciphers\"; known are threads, server_name, seed, trusted_networks, request_id, admin, admin_token, explain, access_log, limits, drain, listeners, upstreams, routes",
+            "x.yaml:1:1: unknown key \"ciphers\"; known are threads, server_name, seed, trusted_networks, request_id, admin, admin_token, explain, access_log, limits, redis, drain, listeners, upstreams, routes",
             "or it has none"),
         Row("access-log: off", "x.yaml:1:1: unknown key \"access-log\"; did you mean access_log?", "a dash for an underscore"),
         Row("threads: many", "x.yaml:1:10: threads: \"many\" is no integer; expected an integer from 1 to 1024", "not a number"),
@@ -430,21 +430,22 @@ struct ComplaintTests {
             "x.yaml:7:46: routes[0].filters: the filter limits stands twice in one list; it works once", "limits twice"),
         Row(
             "to: a, filters: [{ rate_limit: { rate: 100 } }]",
-            "x.yaml:7:67: routes[0].filters[0].rate_limit.rate: \"100\" has no period; expected a whole number in a period, such as 100/second, 5/minute, 1000/hour or 10000/day",
+            "x.yaml:7:69: routes[0].filters[0].rate_limit.rate: \"100\" has no period; expected a whole number in a period, such as 100/second, 5/minute, 1000/hour or 10000/day",
             "a rate without a period"),
         Row(
             "to: a, filters: [{ rate_limit: { rate: 5/minute, per: ip } }]",
-            "x.yaml:7:82: routes[0].filters[0].rate_limit.per: \"ip\" is not known; expected client_ip, consumer, route, global, { header: NAME } or { claim: PATH }",
+            "x.yaml:7:84: routes[0].filters[0].rate_limit.per: \"ip\" is not known; expected client_ip, consumer, route, global, { header: NAME } or { claim: PATH }",
             "a key that is none"),
         Row(
             "to: a, filters: [{ rate_limit: { rate: 5/minute } }, { rate_limit: { rate: 9/hour } }]",
-            "x.yaml:7:46: routes[0].filters: two rate limits are called \"client_ip\"; give each its own name", "limits of one name"),
+            "x.yaml:7:46: routes[0].filters: two rate limits are called \"client_ip\"; give each its own name", "limits of one name"
+        ),
         Row(
             "to: a, filters: [{ rate_limit: { rate: 5/minute, algorithm: sliding_window, burst: 9 } }]",
-            "x.yaml:7:111: routes[0].filters[0].rate_limit.burst: a sliding_window has no burst", "a window with a burst"),
+            "x.yaml:7:113: routes[0].filters[0].rate_limit: a sliding_window has no burst", "a window with a burst"),
         Row(
             "to: a, filters: [{ rate_limit: { rate: 5/minute, store: redis } }]",
-            "x.yaml:7:84: routes[0].filters[0].rate_limit: there is no redis at the top of the file, which says where it is",
+            "x.yaml:7:86: routes[0].filters[0].rate_limit: there is no redis at the top of the file, which says where it is",
             "a limit in no Redis"),
         Row(
             "to: a, filters: [{ rate_limit: { rate: 5/day, burst: 1000000000 } }]",

@@ -15,6 +15,8 @@ import Testing
 
     @Test func P11_oneOfFourEndpointsIsKilled() throws { try passes("dying.py") }
 
+    @Test func E14_P27_rateLimitsAreSharedExactly() throws { try passes("filters_rate_limit.py") }
+
     private func passes(_ name: String) throws {
         _ = try binary()
         let support = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Support").path

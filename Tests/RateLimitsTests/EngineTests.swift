@@ -100,7 +100,9 @@ import Testing
         for seed in 1...50 as ClosedRange<UInt64> {
             var random = Random(seed)
             let rule = try #require(
-                RateLimitRule(algorithm: algorithm, amount: 1 + random.below(9), period: second * Int64(1 + random.below(60)), burst: 1 + random.below(9)))
+                RateLimitRule(
+                    algorithm: algorithm, amount: 1 + random.below(9), period: second * Int64(1 + random.below(60)),
+                    burst: 1 + random.below(9)))
             let limiter = RateLimiter(rule, capacity: 10, now: at(0))
             var now: Int64 = 0
             for _ in 0..<200 {
@@ -134,7 +136,8 @@ import Testing
         RateLimitFields.appendPolicy(name: "per \"client\"", rule, to: &out)
         out.append(", ")
         RateLimitFields.appendState(
-            name: "b", RateLimitVerdict(isAdmitted: true, remaining: 7, resetNanoseconds: 2_000_000_001, retryNanoseconds: 0), to: &out)
+            name: "b", RateLimitVerdict(isAdmitted: true, remaining: 7, resetNanoseconds: 2_000_000_001, retryNanoseconds: 0),
+            to: &out)
         #expect(text(out) == #""per \"client\"";q=20;w=4, "b";r=7;t=3"#)
     }
 

@@ -30,7 +30,10 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
         for cut in input.indices { #expect(try read([input[..<cut], input[cut...]]) == wanted) }
     }
 
-    @Test(arguments: ["HTTP/1.1 400 Bad Request\r\n", "$5\r\nabcdefgh\r\n$", ":x\r\n", "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n"])
+    @Test(arguments: [
+        "HTTP/1.1 400 Bad Request\r\n", "$5\r\nabcdefgh\r\n$", ":x\r\n",
+        "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n",
+    ])
     func whatIsNoReplyIsAnError(text: String) {
         let reader = RESPReader()
         #expect(throws: RESPError.self) {
@@ -61,7 +64,7 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
     @Test func slotsAreTheClusters() {
         #expect(RedisSlot.slot(of: bytes("123456789")) == 0x31C3)
         #expect(RedisSlot.slot(of: bytes("{user1000}.following")) == RedisSlot.slot(of: bytes("{user1000}.followers")))
-        #expect(RedisSlot.slot(of: bytes("foo{}{bar}")) == RedisSlot.slot(of: bytes("foo{}{bar}")) )
+        #expect(RedisSlot.slot(of: bytes("foo{}{bar}")) == RedisSlot.slot(of: bytes("foo{}{bar}")))
         #expect(RedisSlot.slot(of: bytes("foo{{bar}}zap")) == RedisSlot.slot(of: bytes("{bar")))
         #expect(RedisSlot.slot(of: bytes("foo{bar}{zap}")) == RedisSlot.slot(of: bytes("bar")))
     }
@@ -80,7 +83,8 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
         func key(_ value: String, secret: Bool = false, alone: Bool = true) -> String {
             String(
                 decoding: RedisKey.key(
-                    prefix: "hf:", scope: "route /a/{id}", limit: "l", rule, value: bytes(value).span, isSecret: secret, isAlone: alone),
+                    prefix: "hf:", scope: "route /a/{id}", limit: "l", rule, value: bytes(value).span, isSecret: secret,
+                    isAlone: alone),
                 as: UTF8.self)
         }
         #expect(key("x}:y z") == "hf:{route%20/a/%7bid%7d:l:b60:x%7d%3ay%20z}")
@@ -90,7 +94,9 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
     }
 
     @Test func anAnswerThatIsNoneIsNoVerdict() {
-        #expect(RateLimitScript.verdicts(.array([.integer(1), .integer(1), .integer(4), .integer(5), .integer(0)]), count: 1)?.isAdmitted == true)
+        #expect(
+            RateLimitScript.verdicts(.array([.integer(1), .integer(1), .integer(4), .integer(5), .integer(0)]), count: 1)?
+                .isAdmitted == true)
         #expect(RateLimitScript.verdicts(.array([.integer(1)]), count: 1) == nil)
         #expect(RateLimitScript.verdicts(.array([.integer(1), .null, .integer(4), .integer(5), .integer(0)]), count: 1) == nil)
         #expect(RateLimitScript.verdicts(.status([]), count: 1) == nil)

@@ -9,7 +9,9 @@ import Testing
 @testable import RateLimits
 
 @Suite(.serialized) struct TableTests {
-    private func rule(_ algorithm: RateLimitRule.Algorithm, _ amount: Int, period: Int64 = second, burst: Int? = nil) -> RateLimitRule {
+    private func rule(_ algorithm: RateLimitRule.Algorithm, _ amount: Int, period: Int64 = second, burst: Int? = nil)
+        -> RateLimitRule
+    {
         guard let rule = RateLimitRule(algorithm: algorithm, amount: amount, period: period, burst: burst ?? amount) else {
             fatalError("no rule")
         }

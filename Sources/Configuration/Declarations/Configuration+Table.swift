@@ -38,7 +38,9 @@ extension Configuration {
                     "Which requests' decisions can be looked up by their id: `GET /explain/ID` on the admin listener."),
                 Field("access_log", \.accessLog, AccessLog.table.kind(AccessLog()).orOff(), "One line a request."),
                 Field("limits", \.limits, Limits.table.kind(Limits()), "How much of anything a peer may ask for."),
-                Field("redis", \.redis, Redis.table.kind(Redis()).optional(none: "none"), "Where gateways count rate limits together."),
+                Field(
+                    "redis", \.redis, Redis.table.kind(Redis()).optional(none: "none"), "Where gateways count rate limits together."
+                ),
                 Field(
                     "drain", \.drain, .duration(.zero ... .seconds(3600)),
                     "How long exchanges under way may take once the gateway stops or hands over."),

@@ -114,10 +114,12 @@ extension Configuration {
                     ),
                     Field("ipv6_prefix", \.ipv6Prefix, .integer(1...128), "Leading bits of an IPv6 address that are one client."),
                     Field("ipv4_prefix", \.ipv4Prefix, .integer(1...32), "Leading bits of an IPv4 address that are one client."),
-                    Field("store", \.store, .choice, "Where it is counted: in this gateway, or with others in the top-level `redis`."),
+                    Field(
+                        "store", \.store, .choice, "Where it is counted: in this gateway, or with others in the top-level `redis`."),
                     Field(
                         "on_failure", \.onFailure, .choice,
-                        "While Redis does not answer: each gateway counts by itself, or lets all requests pass, or refuses all with 503."),
+                        "While Redis does not answer: each gateway counts by itself, or lets all requests pass, or refuses all with 503."
+                    ),
                     Field("shadow", \.shadow, .boolean, "Only counts what it would refuse."),
                     Field(
                         "keys", \.keys, .integer(100...10_000_000),
@@ -134,7 +136,8 @@ extension Configuration {
                     if overflow {
                         reader.complain(at: node.position, "a burst of \(burst) at this rate is too large to be counted exactly")
                     } else if filter.store == .redis, burst * filter.rate.seconds > (1 << 53) / 2_000_000 {
-                        reader.complain(at: node.position, "a burst of \(burst) at this rate is too large for Redis to count exactly")
+                        reader.complain(
+                            at: node.position, "a burst of \(burst) at this rate is too large for Redis to count exactly")
                     }
                     if filter.store == .redis { reader.referToRedis(at: node.position(of: [.key("store")])) }
                 }
@@ -152,7 +155,9 @@ extension Configuration {
 }
 
 extension Kind where Value == Configuration.RateLimitFilter.Rate {
-    private static var periods: [(unit: String, seconds: Int)] { [("second", 1), ("minute", 60), ("hour", 3_600), ("day", 86_400)] }
+    private static var periods: [(unit: String, seconds: Int)] {
+        [("second", 1), ("minute", 60), ("hour", 3_600), ("day", 86_400)]
+    }
 
     /// A whole number in a period: `100/second`.
     fileprivate static var requestRate: Kind {

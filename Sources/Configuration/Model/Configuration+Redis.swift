@@ -27,18 +27,24 @@ extension Configuration {
         static var table: Table<Self> {
             Table(
                 name: "Redis",
-                documentation: "The Redis server, or cluster, in which limits with `store: redis` are counted by all gateways that name it.",
+                documentation:
+                    "The Redis server, or cluster, in which limits with `store: redis` are counted by all gateways that name it.",
                 fields: [
                     Field(
                         "servers", \.servers, Kind.endpoint.oneOrMany(), required: true,
                         "Where it is, by IP address and port or Unix socket; of a cluster any members."),
                     Field(
                         "cluster", \.cluster, .boolean, "Whether they are a Redis Cluster, whose redirects are then followed."),
-                    Field("tls", \.tls, UpstreamTLS.table.kind(UpstreamTLS()).orOff(), "How it is spoken to over TLS; `{}` takes the defaults."),
+                    Field(
+                        "tls", \.tls, UpstreamTLS.table.kind(UpstreamTLS()).orOff(),
+                        "How it is spoken to over TLS; `{}` takes the defaults."),
                     Field(
                         "username", \.username,
-                        Kind<String>.text(meaning: "user name", expected: "a user name without spaces", problem: { Words.isToken($0) ? nil : "is no user name" })
-                            .optional(none: "the default user"), "The user of its access control list."),
+                        Kind<String>.text(
+                            meaning: "user name", expected: "a user name without spaces",
+                            problem: { Words.isToken($0) ? nil : "is no user name" }
+                        )
+                        .optional(none: "the default user"), "The user of its access control list."),
                     Field("password", \.password, Kind.secret.optional(none: "none"), "A path, `{ file: … }` or `{ env: … }`."),
                     Field("database", \.database, .integer(0...1_023), "The number of the database."),
                     Field(
@@ -47,7 +53,8 @@ extension Configuration {
                             pattern: "^[!-z|~]{0,64}$", meaning: "beginning of a key",
                             expected: "up to 64 visible characters without braces",
                             problem: { text in
-                                text.utf8.count <= 64 && text.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != 0x7B && $0 != 0x7D }
+                                text.utf8.count <= 64
+                                    && text.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != 0x7B && $0 != 0x7D }
                                     ? nil : "cannot begin keys"
                             }), "What begins every key: gateways that are to count together have the same."),
                     Field(

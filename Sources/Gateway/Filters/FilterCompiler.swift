@@ -56,7 +56,8 @@ package struct FilterCompiler {
             do throws(FilterComplaint) {
                 let (rank, made) = try make(filter, &place)
                 compiled[identity] = made
-                return RankedFilter(rank: rank, filter: made, metrics: FilterMetrics(registry: registry, scope: scope, kind: filter.kind))
+                return RankedFilter(
+                    rank: rank, filter: made, metrics: FilterMetrics(registry: registry, scope: scope, kind: filter.kind))
             } catch {
                 complaints.append("\(scope): filter \(filter.kind): \(error.message)")
                 return nil

@@ -98,7 +98,8 @@ package enum RateLimitScript {
         [Array(String(claims.count).utf8)] + claims.map(\.key)
             + claims.flatMap { claim in
                 [
-                    claim.rule.algorithm == .tokenBucket ? "bucket" : "window", String(claim.rule.amount), String(claim.rule.period / 1_000),
+                    claim.rule.algorithm == .tokenBucket ? "bucket" : "window", String(claim.rule.amount),
+                    String(claim.rule.period / 1_000),
                     String(claim.rule.burst), claim.isShadow ? "shadow" : "",
                 ].map { Array($0.utf8) }
             }

@@ -29,7 +29,9 @@ package enum RedisCommand {
     /// For arguments without a byte; never read.
     private static var nowhere: UnsafeRawPointer { unsafe UnsafeRawPointer(bitPattern: 16)! }
 
-    package static func append(_ arguments: [String], to out: inout ByteBuffer) { append(arguments.map { Array($0.utf8) }, to: &out) }
+    package static func append(_ arguments: [String], to out: inout ByteBuffer) {
+        append(arguments.map { Array($0.utf8) }, to: &out)
+    }
 }
 
 /// Where in a cluster a key is: CRC16 (XMODEM) of what stands between its first braces, modulo 16,384 (Redis Cluster specification, "Key
@@ -39,7 +41,9 @@ package enum RedisSlot {
 
     package static func slot(of key: [UInt8]) -> Int {
         var part = key[...]
-        if let open = key.firstIndex(of: UInt8(ascii: "{")), let close = key[(open + 1)...].firstIndex(of: UInt8(ascii: "}")), close > open + 1 {
+        if let open = key.firstIndex(of: UInt8(ascii: "{")), let close = key[(open + 1)...].firstIndex(of: UInt8(ascii: "}")),
+            close > open + 1
+        {
             part = key[(open + 1)..<close]
         }
         var crc: UInt16 = 0

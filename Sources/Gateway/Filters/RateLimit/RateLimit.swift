@@ -26,7 +26,8 @@ final class RateLimit: Sendable {
 
     /// Goes on with what `before` has counted, if that can be said of the new limit as well.
     init?(
-        _ settings: Configuration.RateLimitFilter, after before: RateLimit?, scope: FilterScope, registry: MetricsRegistry, draw: Draw,
+        _ settings: Configuration.RateLimitFilter, after before: RateLimit?, scope: FilterScope, registry: MetricsRegistry,
+        draw: Draw,
         now: Instant
     ) {
         let algorithm: RateLimitRule.Algorithm = settings.algorithm == .tokenBucket ? .tokenBucket : .slidingWindow
@@ -46,7 +47,9 @@ final class RateLimit: Sendable {
             isAdopted = Atomic(before.rule == rule)
         } else {
             limiter = RateLimiter(rule, capacity: settings.keys, now: now)
-            let name = "\(scope) \(settings.label)".utf8.reduce(UInt64(0xCBF2_9CE4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+            let name = "\(scope) \(settings.label)".utf8.reduce(UInt64(0xCBF2_9CE4_8422_2325)) {
+                ($0 ^ UInt64($1)) &* 0x100_0000_01B3
+            }
             hasher = KeyHasher(key0: draw.bits(request: name, .limitKeys, 0), key1: draw.bits(request: name, .limitKeys, 1))
             isAdopted = Atomic(true)
         }
@@ -61,7 +64,9 @@ final class RateLimit: Sendable {
         unavailable = counter("unavailable")
         let limiter = limiter
         let labels = [("scope", scope.description), ("limit", settings.label)]
-        registry.gauge("holdfast_rate_limit_keys", help: "Keys that a limit remembers.", labels: labels) { Double(limiter.usage.keys) }
+        registry.gauge("holdfast_rate_limit_keys", help: "Keys that a limit remembers.", labels: labels) {
+            Double(limiter.usage.keys)
+        }
         registry.counter(
             "holdfast_rate_limit_evictions_total", help: "Keys that had to go because the limit's table was full.", labels: labels
         ) { limiter.usage.evictions }

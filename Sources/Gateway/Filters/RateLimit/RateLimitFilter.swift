@@ -30,7 +30,8 @@ final class RateLimitFilter: Filter {
         for settings in settings {
             guard
                 let limit = RateLimit(
-                    settings, after: before.first { $0.name == settings.label }, scope: place.scope, registry: registry, draw: draw, now: now)
+                    settings, after: before.first { $0.name == settings.label }, scope: place.scope, registry: registry, draw: draw,
+                    now: now)
             else { throw FilterComplaint("the limit \(settings.label) is too large to be counted exactly") }
             limits.append(limit)
         }
@@ -82,7 +83,8 @@ final class RateLimitFilter: Filter {
             limit.writeKey(pass, into: &value)
             let key = value.withReadable {
                 RedisKey.key(
-                    prefix: redis.settings.prefix, scope: scope, limit: limit.name, limit.rule, value: $0, isSecret: limit.keyIsSecret,
+                    prefix: redis.settings.prefix, scope: scope, limit: limit.name, limit.rule, value: $0,
+                    isSecret: limit.keyIsSecret,
                     isAlone: limits.count == 1)
             }
             return RateLimitScript.Claim(key: key, rule: limit.rule, isShadow: limit.settings.shadow)
@@ -106,7 +108,8 @@ final class RateLimitFilter: Filter {
         if limits.contains(where: { $0.settings.onFailure == .closed && !$0.settings.shadow }) {
             return .refuse(
                 FilterRefusal(
-                    .rateLimitUnavailable, detail: "how often was asked cannot be found out for now", retryAfterNanoseconds: 1_000_000_000))
+                    .rateLimitUnavailable, detail: "how often was asked cannot be found out for now",
+                    retryAfterNanoseconds: 1_000_000_000))
         }
         let local = limits.filter { $0.settings.onFailure == .local }
         return local.isEmpty ? .next : decideHere(pass, local)

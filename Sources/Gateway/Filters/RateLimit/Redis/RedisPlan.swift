@@ -47,7 +47,9 @@ final class RedisPlan: Sendable {
         self.settings = settings
         var servers: [SocketAddress] = []
         for server in settings.servers {
-            guard let address = SocketAddress(server) else { throw FilterComplaint("redis: \(server) is not an address of this system") }
+            guard let address = SocketAddress(server) else {
+                throw FilterComplaint("redis: \(server) is not an address of this system")
+            }
             servers.append(address)
         }
         self.servers = servers
