@@ -48,9 +48,13 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
         .systemLibrary(name: "CHiredis", pkgConfig: "hiredis", providers: [.apt(["libhiredis-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CBrotli", pkgConfig: "libbrotlienc", providers: [.apt(["libbrotli-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
 
         module("Core", []),
+        module("Compression", ["Core", "CZlib", "CBrotli", "CZstd"]),
         module("RateLimits", ["Core", "CHiredis"]),
         module("Resilience", ["Core", deque]),
         module("ResilienceAsync", ["Resilience", "Core"]),
@@ -67,7 +71,8 @@ let package = Package(
         module(
             "Gateway",
             [
-                "Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "RateLimits", "Configuration",
+                "Core", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience", "RateLimits", "Compression",
+                "Configuration",
                 "Telemetry", deque,
             ]),
         module(
@@ -84,6 +89,7 @@ let package = Package(
             swiftSettings: strict),
 
         tests("Core", ["Core"]),
+        tests("Compression", ["Compression", "Core"]),
         tests("RateLimits", ["RateLimits", "Core"]),
         tests("Resilience", ["Resilience", "Core"]),
         tests("ResilienceAsync", ["ResilienceAsync", "Resilience", "Core"]),
@@ -105,7 +111,10 @@ let package = Package(
             ]),
         tests(
             "Gateway",
-            ["Gateway", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "Core", "Telemetry"]),
+            [
+                "Gateway", "Configuration", "Upstream", "Transport", "Reactor", "TLS", "HTTP", "Resilience", "RateLimits", "Core",
+                "Telemetry",
+            ]),
         tests("EndToEnd", [], exclude: ["Support"]),
     ]
 )

@@ -11,6 +11,7 @@ extension Reason {
         case .requestBodyTooLarge: 413
         case .requestURITooLong: 414
         case .requestCoding: 501
+        case .requestContentCoding: 415
         case .requestExpectation: 417
         case .requestMethod: 405
         case .requestLoop: 508
@@ -45,7 +46,7 @@ extension Reason {
         switch self {
         case .requestMalformed, .requestFraming, .requestTarget, .requestHost, .requestLoop: 3
         case .requestHeaderTooLarge, .requestBodyTooLarge, .requestURITooLong, .rateLimitExceeded, .clientFlood: 8
-        case .requestCoding, .requestExpectation, .requestMethod, .routeNone: 12
+        case .requestCoding, .requestContentCoding, .requestExpectation, .requestMethod, .routeNone: 12
         case .clientTLSTimeout, .clientTLSFailed, .clientHeaderTimeout, .clientSlow, .clientCancelled: 1
         case .authMissing, .authInvalid: 16
         case .authForbidden: 7

@@ -14,6 +14,7 @@ public enum Reason: String, CaseIterable, Sendable {
     case requestBodyTooLarge = "request.body_too_large"
     case requestURITooLong = "request.uri_too_long"
     case requestCoding = "request.coding"
+    case requestContentCoding = "request.content_coding"
     case requestExpectation = "request.expectation"
     case requestMethod = "request.method"
     case clientTLSTimeout = "client.tls_timeout"

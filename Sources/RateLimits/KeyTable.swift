@@ -45,6 +45,12 @@ struct KeyTable<State: LimitState>: ~Copyable {
 
     var count: Int { keys.count }
 
+    /// Address space that the table has taken, in bytes.
+    var allocatedBytes: Int {
+        keys.capacity * MemoryLayout<LimitKey>.stride + states.capacity * MemoryLayout<State>.stride + links.capacity
+            * MemoryLayout<Links>.stride + heads.capacity * MemoryLayout<UInt32>.stride
+    }
+
     /// Memory that a full table has, in bytes.
     static func bytes(capacity: Int) -> Int {
         var heads = 16

@@ -51,6 +51,14 @@ package final class RateLimiter: Sendable {
                 ? KeyTable<TokenBucket>.bytes(capacity: each) : KeyTable<SlidingWindow>.bytes(capacity: each))
     }
 
+    /// Address space that its tables have taken, in bytes; what was never used of it is no memory.
+    package var allocatedBytes: Int {
+        switch shards {
+        case .bucket(let shards): shards.reduce(0) { $0 + $1.withLock { $0.allocatedBytes } }
+        case .window(let shards): shards.reduce(0) { $0 + $1.withLock { $0.allocatedBytes } }
+        }
+    }
+
     /// Keys that are remembered, and how often one had to go for another.
     package var usage: (keys: Int, evictions: UInt64) {
         switch shards {

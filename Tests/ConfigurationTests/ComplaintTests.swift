@@ -400,7 +400,7 @@ struct ComplaintTests {
             "two actions"),
         Row(
             "to: a, filters: [{ header: {} }]",
-            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, mirror, rate_limit; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
+            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, mirror, rate_limit, compress; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
             "a filter that is none"),
         Row(
             "to: a, filters: [{ cors: { origins: [\"*\"], credentials: true } }]",
@@ -423,11 +423,18 @@ struct ComplaintTests {
             "x.yaml:7:63: routes[0].filters[0].canary.to: there is no upstream \"b\"; did you mean \"a\"?", "a canary from nowhere"),
         Row(
             "to: a, filters: [{ limits: {} }]",
-            "x.yaml:7:57: routes[0].filters[0].limits: limits nothing; expected body_bytes, header_bytes or uri_bytes",
+            "x.yaml:7:57: routes[0].filters[0].limits: limits nothing; expected body_bytes, header_bytes, uri_bytes or decompressed_bytes",
             "limits that limit nothing"),
         Row(
             "to: a, filters: [{ limits: { body_bytes: 1KiB } }, { limits: { body_bytes: 2KiB } }]",
             "x.yaml:7:46: routes[0].filters: the filter limits stands twice in one list; it works once", "limits twice"),
+        Row(
+            "to: a, filters: [{ compress: { types: [\"*/*\"] } }]",
+            "x.yaml:7:68: routes[0].filters[0].compress.types[0]: \"*/*\" is no content type; expected a content type such as text/css, all of a kind as in text/*, or all that end alike as in *+json",
+            "a type that is none"),
+        Row(
+            "to: a, filters: [{ compress: { codings: [gzip, gzip] } }]",
+            "x.yaml:7:69: routes[0].filters[0].compress: a coding stands twice in the list", "a coding twice"),
         Row(
             "to: a, filters: [{ rate_limit: { rate: 100 } }]",
             "x.yaml:7:69: routes[0].filters[0].rate_limit.rate: \"100\" has no period; expected a whole number in a period, such as 100/second, 5/minute, 1000/hour or 10000/day",

@@ -105,7 +105,8 @@ import Testing
         #expect(
             Reason.allCases.map(\.rawValue).joined(separator: " ") == """
                 request.malformed request.framing request.target request.host request.loop request.header_too_large \
-                request.body_too_large request.uri_too_long request.coding request.expectation request.method \
+                request.body_too_large request.uri_too_long request.coding \
+                request.content_coding request.expectation request.method \
                 client.tls_timeout client.tls_failed client.header_timeout client.slow client.cancelled client.flood \
                 route.none route.misdirected auth.missing auth.invalid auth.forbidden auth.unavailable rate_limit.exceeded \
                 rate_limit.unavailable \

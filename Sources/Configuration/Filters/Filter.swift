@@ -13,6 +13,7 @@ extension Configuration {
         case custom(CustomFilter)
         case mirror(MirrorFilter)
         case rateLimit(RateLimitFilter)
+        case compress(CompressFilter)
 
         /// The key of the entry.
         public var kind: String {
@@ -25,6 +26,7 @@ extension Configuration {
             case .custom: "custom"
             case .mirror: "mirror"
             case .rateLimit: "rate_limit"
+            case .compress: "compress"
             }
         }
 
@@ -38,7 +40,7 @@ extension Configuration {
             switch self {
             case .canary(let canary): [canary.upstream]
             case .mirror(let mirror): [mirror.upstream]
-            case .maintenance, .cors, .limits, .headers, .custom, .rateLimit: []
+            case .maintenance, .cors, .limits, .headers, .custom, .rateLimit, .compress: []
             }
         }
 
@@ -46,7 +48,7 @@ extension Configuration {
         var templates: [ValueTemplate] {
             switch self {
             case .headers(let headers): headers.templates
-            case .maintenance, .cors, .limits, .canary, .custom, .mirror, .rateLimit: []
+            case .maintenance, .cors, .limits, .canary, .custom, .mirror, .rateLimit, .compress: []
             }
         }
     }
@@ -64,6 +66,7 @@ extension Configuration.Filter {
         var custom: Configuration.CustomFilter? { didSet { filter = custom.map { .custom($0) } } }
         var mirror: Configuration.MirrorFilter? { didSet { filter = mirror.map { .mirror($0) } } }
         var rateLimit: Configuration.RateLimitFilter? { didSet { filter = rateLimit.map { .rateLimit($0) } } }
+        var compress: Configuration.CompressFilter? { didSet { filter = compress.map { .compress($0) } } }
     }
 
     static var kind: Kind<Self> {
@@ -88,6 +91,9 @@ extension Configuration.Filter {
             Field(
                 "rate_limit", \.rateLimit, Configuration.RateLimitFilter.kind.optional(none: nil),
                 "How often one client, consumer or route may ask."),
+            Field(
+                "compress", \.compress, Configuration.CompressFilter.kind.optional(none: nil),
+                "Compresses answers for clients that take it."),
         ]
         let table = Table<Draft>(
             name: "Filter",

@@ -75,6 +75,7 @@ package struct FilterCompiler {
         case .canary(let settings): (.canary, CanaryFilter(settings, to: try index(of: settings.upstream), scope: place.scope))
         case .headers(let settings): (.headers, HeadersFilter(settings, parameters: place.parameters))
         case .custom(let settings): (.custom, try custom.make(settings))
+        case .compress(let settings): (.compress, CompressFilter(settings))
         case .rateLimit(let settings):
             (
                 RateLimitFilter.rank(of: settings),

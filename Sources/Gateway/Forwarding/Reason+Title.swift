@@ -17,6 +17,7 @@ extension Reason {
         case .requestBodyTooLarge: "The request's body is too large"
         case .requestURITooLong: "The request's target is too long"
         case .requestCoding: "The request uses a transfer coding that is not implemented"
+        case .requestContentCoding: "The request uses a content coding that is not accepted"
         case .requestExpectation: "The request's expectation cannot be met"
         case .requestMethod: "The method is not allowed here"
         case .clientTLSTimeout: "The TLS handshake took too long"

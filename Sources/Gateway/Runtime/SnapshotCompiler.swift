@@ -41,7 +41,8 @@ struct SnapshotCompiler {
         draw: Draw, previous: GatewaySnapshot?, customFilters: CustomFilters = CustomFilters()
     ) {
         filters = FilterCompiler(
-            upstreams: configuration.upstreams.map(\.name), registry: registry, draw: draw, now: now, previous: previous?.filters ?? [:],
+            upstreams: configuration.upstreams.map(\.name), registry: registry, draw: draw, now: now,
+            previous: previous?.filters ?? [:],
             custom: customFilters, redis: configuration.redis, wallTime: wallTime)
         self.configuration = configuration
         self.registry = registry
