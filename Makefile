@@ -21,8 +21,9 @@ RELEASE := -c release -Xswiftc -enforce-exclusivity=unchecked
 FORMATTED := Package.swift Sources Tests Fuzz benchmarks/Package.swift benchmarks/Benchmarks
 IMPORTS := --explicit-target-dependency-import-check error
 
-APT := libssl-dev libnghttp2-dev libc-ares-dev pkg-config curl openssl hey nghttp2-client nghttp2-server python3-h2 python3-httpx python3-grpcio \
-  python3-dnslib python3-jwt python3-cryptography
+APT := libssl-dev libnghttp2-dev libc-ares-dev libhiredis-dev zlib1g-dev libbrotli-dev libzstd-dev pkg-config curl openssl hey \
+  nghttp2-client nghttp2-server redis-server brotli zstd python3-h2 python3-httpx python3-grpcio python3-dnslib python3-jwt \
+  python3-cryptography
 MISSING = $(shell for p in $(APT); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
 
 .PHONY: setup build run test unit e2e check lint format imports stress cache fuzz bench schema clean

@@ -48,9 +48,15 @@ let package = Package(
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+        .systemLibrary(name: "CHiredis", pkgConfig: "hiredis", providers: [.apt(["libhiredis-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CBrotli", pkgConfig: "libbrotlienc", providers: [.apt(["libbrotli-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
 
         module("Core", []),
+        module("Compression", ["Core", "CZlib", "CBrotli", "CZstd"]),
+        module("RateLimits", ["Core", "CHiredis"]),
         module("Resilience", ["Core", deque]),
         module("ResilienceAsync", ["Resilience", "Core"]),
         .executableTarget(name: "ResilienceStress", dependencies: ["Core", "Resilience"], swiftSettings: strict),
@@ -67,8 +73,8 @@ let package = Package(
         module(
             "Gateway",
             [
-                "Core", "Caching", "Credentials", "JSON", "Reactor", "TLS", "HTTP", "Transport", "Upstream", "Resilience",
-                "Configuration", "Telemetry",
+                "Core", "Caching", "Compression", "Credentials", "JSON", "RateLimits", "Reactor", "TLS", "HTTP", "Transport", "Upstream",
+                "Resilience", "Configuration", "Telemetry", deque,
             ]),
         module(
             "Admin",
@@ -89,6 +95,8 @@ let package = Package(
             exclude: ["gateway.yaml"], packageAccess: false, swiftSettings: [.swiftLanguageMode(.v6)]),
 
         tests("Core", ["Core"]),
+        tests("Compression", ["Compression", "Core"]),
+        tests("RateLimits", ["RateLimits", "Core"]),
         tests("Resilience", ["Resilience", "Core"]),
         tests("ResilienceAsync", ["ResilienceAsync", "Resilience", "Core"]),
         tests("ResilienceStress", ["ResilienceStress", "Resilience"]),
@@ -114,8 +122,8 @@ let package = Package(
         tests(
             "Gateway",
             [
-                "Gateway", "Caching", "Credentials", "TokenIssuer", "JSON", "Configuration", "Upstream", "Transport", "Reactor", "TLS",
-                "HTTP", "Resilience", "Core", "Telemetry",
+                "Gateway", "Caching", "Credentials", "TokenIssuer", "JSON", "RateLimits", "Configuration", "Upstream", "Transport",
+                "Reactor", "TLS", "HTTP", "Resilience", "Core", "Telemetry",
             ]),
         tests("EndToEnd", ["AuditFilter"], exclude: ["Support"]),
     ]

@@ -11,6 +11,7 @@ extension Reason {
         case .requestBodyTooLarge: 413
         case .requestURITooLong: 414
         case .requestCoding: 501
+        case .requestContentCoding: 415
         case .requestExpectation: 417
         case .requestMethod: 405
         case .requestBodyType: 415
@@ -24,7 +25,7 @@ extension Reason {
         case .authMissing, .authInvalid: 401
         case .authForbidden: 403
         case .rateLimitExceeded: 429
-        case .authUnavailable, .limitConnections,
+        case .authUnavailable, .rateLimitUnavailable, .limitConnections,
             .breakerOpen, .breakerHalfOpen, .breakerRamp, .breakerForced,
             .bulkheadFull, .bulkheadQueueTimeout, .bulkheadCoDel,
             .shedOccupancy, .shedLag, .shedMemory, .shedDescriptors, .shedThrottle,
@@ -52,7 +53,7 @@ extension Reason {
             .requestBodyMapping:
             3
         case .requestHeaderTooLarge, .requestBodyTooLarge, .requestURITooLong, .rateLimitExceeded, .clientFlood: 8
-        case .requestCoding, .requestExpectation, .requestMethod, .routeNone: 12
+        case .requestCoding, .requestContentCoding, .requestExpectation, .requestMethod, .routeNone: 12
         case .clientTLSTimeout, .clientTLSFailed, .clientHeaderTimeout, .clientSlow, .clientCancelled: 1
         case .authMissing, .authInvalid: 16
         case .authForbidden: 7

@@ -27,6 +27,7 @@ public struct Draw: Sendable {
         case nameRefresh = 20
         case canary = 28
         case mirror = 29
+        case limitKeys = 33
     }
 
     public let seed: UInt64

@@ -14,6 +14,7 @@ public enum Reason: String, CaseIterable, Sendable {
     case requestBodyTooLarge = "request.body_too_large"
     case requestURITooLong = "request.uri_too_long"
     case requestCoding = "request.coding"
+    case requestContentCoding = "request.content_coding"
     case requestExpectation = "request.expectation"
     case requestMethod = "request.method"
     case requestBodyType = "request.body_type"
@@ -34,6 +35,7 @@ public enum Reason: String, CaseIterable, Sendable {
     case authForbidden = "auth.forbidden"
     case authUnavailable = "auth.unavailable"
     case rateLimitExceeded = "rate_limit.exceeded"
+    case rateLimitUnavailable = "rate_limit.unavailable"
     case limitConnections = "limit.connections"
     case cacheOnlyIfCached = "cache.only_if_cached"
 

@@ -20,7 +20,7 @@ struct ComplaintTests {
         Row("thread: 2", "x.yaml:1:1: unknown key \"thread\"; did you mean threads?", "an unknown key has a neighbour"),
         Row(
             "ciphers: []",
-            "x.yaml:1:1: unknown key \"ciphers\"; known are threads, server_name, seed, trusted_networks, request_id, admin, admin_token, explain, access_log, limits, overload, cache, drain, listeners, upstreams, routes",
+            "x.yaml:1:1: unknown key \"ciphers\"; known are threads, server_name, seed, trusted_networks, request_id, admin, admin_token, explain, access_log, limits, overload, cache, redis, drain, listeners, upstreams, routes",
             "or it has none"),
         Row("access-log: off", "x.yaml:1:1: unknown key \"access-log\"; did you mean access_log?", "a dash for an underscore"),
         Row("threads: many", "x.yaml:1:10: threads: \"many\" is no integer; expected an integer from 1 to 1024", "not a number"),
@@ -408,7 +408,7 @@ struct ComplaintTests {
             "two actions"),
         Row(
             "to: a, filters: [{ header: {} }]",
-            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, cache, mirror, ip_list, api_key, basic, client_certificate, jwt, forward_auth, transform, aggregate; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
+            "x.yaml:7:47: routes[0].filters[0]: expected exactly one of maintenance, cors, limits, canary, headers, custom, cache, mirror, ip_list, api_key, basic, client_certificate, jwt, forward_auth, transform, aggregate, rate_limit, compress; none of them is there\nx.yaml:7:49: routes[0].filters[0]: unknown key \"header\"; did you mean headers?",
             "a filter that is none"),
         Row(
             "to: a, filters: [{ cors: { origins: [\"*\"], credentials: true } }]",
@@ -431,11 +431,41 @@ struct ComplaintTests {
             "x.yaml:7:63: routes[0].filters[0].canary.to: there is no upstream \"b\"; did you mean \"a\"?", "a canary from nowhere"),
         Row(
             "to: a, filters: [{ limits: {} }]",
-            "x.yaml:7:57: routes[0].filters[0].limits: limits nothing; expected body_bytes, header_bytes or uri_bytes",
+            "x.yaml:7:57: routes[0].filters[0].limits: limits nothing; expected body_bytes, header_bytes, uri_bytes or decompressed_bytes",
             "limits that limit nothing"),
         Row(
             "to: a, filters: [{ limits: { body_bytes: 1KiB } }, { limits: { body_bytes: 2KiB } }]",
             "x.yaml:7:46: routes[0].filters: the filter limits stands twice in one list; it works once", "limits twice"),
+        Row(
+            "to: a, filters: [{ compress: { types: [\"*/*\"] } }]",
+            "x.yaml:7:68: routes[0].filters[0].compress.types[0]: \"*/*\" is no content type; expected a content type such as text/css, all of a kind as in text/*, or all that end alike as in *+json",
+            "a type that is none"),
+        Row(
+            "to: a, filters: [{ compress: { codings: [gzip, gzip] } }]",
+            "x.yaml:7:69: routes[0].filters[0].compress: a coding stands twice in the list", "a coding twice"),
+        Row(
+            "to: a, filters: [{ rate_limit: { rate: 100 } }]",
+            "x.yaml:7:69: routes[0].filters[0].rate_limit.rate: \"100\" has no period; expected a whole number in a period, such as 100/second, 5/minute, 1000/hour or 10000/day",
+            "a rate without a period"),
+        Row(
+            "to: a, filters: [{ rate_limit: { rate: 5/minute, per: ip } }]",
+            "x.yaml:7:84: routes[0].filters[0].rate_limit.per: \"ip\" is not known; expected client_ip, consumer, route, global, { header: NAME } or { claim: PATH }",
+            "a key that is none"),
+        Row(
+            "to: a, filters: [{ rate_limit: { rate: 5/minute } }, { rate_limit: { rate: 9/hour } }]",
+            "x.yaml:7:46: routes[0].filters: two rate limits are called \"client_ip\"; give each its own name", "limits of one name"
+        ),
+        Row(
+            "to: a, filters: [{ rate_limit: { rate: 5/minute, algorithm: sliding_window, burst: 9 } }]",
+            "x.yaml:7:113: routes[0].filters[0].rate_limit: a sliding_window has no burst", "a window with a burst"),
+        Row(
+            "to: a, filters: [{ rate_limit: { rate: 5/minute, store: redis } }]",
+            "x.yaml:7:86: routes[0].filters[0].rate_limit: there is no redis at the top of the file, which says where it is",
+            "a limit in no Redis"),
+        Row(
+            "to: a, filters: [{ rate_limit: { rate: 5/day, burst: 1000000000 } }]",
+            "x.yaml:7:61: routes[0].filters[0].rate_limit: a burst of 1000000000 at this rate is too large to be counted exactly",
+            "a limit beyond counting"),
         Row(
             "to: a, filters: [{ transform: {} }]",
             "x.yaml:7:60: routes[0].filters[0].transform: changes nothing; expected method, query, request or response",

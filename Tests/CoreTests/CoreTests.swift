@@ -105,10 +105,12 @@ import Testing
         #expect(
             Reason.allCases.map(\.rawValue).joined(separator: " ") == """
                 request.malformed request.framing request.target request.host request.loop request.header_too_large \
-                request.body_too_large request.uri_too_long request.coding request.expectation request.method \
+                request.body_too_large request.uri_too_long request.coding \
+                request.content_coding request.expectation request.method \
                 request.body_type request.body_malformed request.body_mapping \
                 client.tls_timeout client.tls_failed client.header_timeout client.slow client.cancelled client.flood \
                 route.none route.misdirected auth.missing auth.invalid auth.forbidden auth.unavailable rate_limit.exceeded \
+                rate_limit.unavailable \
                 limit.connections cache.only_if_cached breaker.open breaker.half_open breaker.ramp breaker.forced bulkhead.full \
                 bulkhead.queue_timeout bulkhead.codel shed.occupancy shed.lag shed.memory shed.descriptors shed.throttle \
                 lb.no_healthy deadline deadline.insufficient timeout.per_try timeout.first_byte timeout.idle dns \

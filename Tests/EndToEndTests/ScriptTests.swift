@@ -22,6 +22,7 @@ import Testing
     @Test func E24_oneDocumentOfSeveralServices() throws { try passes("filters_aggregate.py") }
 
     @Test func E25_bodiesAreMadeAnewOrRefused() throws { try passes("filters_transform.py") }
+    @Test func E14_P27_rateLimitsAreSharedExactly() throws { try passes("filters_rate_limit.py") }
 
     private func passes(_ name: String) throws {
         _ = try binary()

@@ -43,6 +43,9 @@ extension Configuration {
                     "overload", \.overload, Overload.table.kind(Overload()),
                     "How short of something the whole gateway may be before it turns requests away."),
                 Field(
+                    "redis", \.redis, Redis.table.kind(Redis()).optional(none: "none"), "Where gateways count rate limits together."
+                ),
+                Field(
                     "drain", \.drain, .duration(.zero ... .seconds(3600)),
                     "How long exchanges under way may take once the gateway stops or hands over."),
                 Field("listeners", \.listeners, Listener.kind.list(atLeast: 1), required: true, "Where clients are served."),
@@ -50,7 +53,8 @@ extension Configuration {
                 Field(
                     "routes", \.routes, Route.kind.list(atLeast: 1), required: true,
                     "Which requests go where. The most specific match wins, whatever the order."),
-            ], allowsExtensions: true)
+            ], allowsExtensions: true,
+            check: { configuration, _, reader in if configuration.redis == nil { reader.complainAboutMissingRedis() } })
     }
 }
 

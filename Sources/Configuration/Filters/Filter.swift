@@ -21,6 +21,8 @@ extension Configuration {
         case forwardAuth(ForwardAuthFilter)
         case transform(TransformFilter)
         case aggregate(AggregateFilter)
+        case rateLimit(RateLimitFilter)
+        case compress(CompressFilter)
 
         /// The key of the entry.
         public var kind: String {
@@ -41,6 +43,8 @@ extension Configuration {
             case .forwardAuth: "forward_auth"
             case .transform: "transform"
             case .aggregate: "aggregate"
+            case .rateLimit: "rate_limit"
+            case .compress: "compress"
             }
         }
 
@@ -108,6 +112,8 @@ extension Configuration.Filter {
         var forwardAuth: Configuration.ForwardAuthFilter? { didSet { filter = forwardAuth.map { .forwardAuth($0) } } }
         var transform: Configuration.TransformFilter? { didSet { filter = transform.map { .transform($0) } } }
         var aggregate: Configuration.AggregateFilter? { didSet { filter = aggregate.map { .aggregate($0) } } }
+        var rateLimit: Configuration.RateLimitFilter? { didSet { filter = rateLimit.map { .rateLimit($0) } } }
+        var compress: Configuration.CompressFilter? { didSet { filter = compress.map { .compress($0) } } }
     }
 
     static var kind: Kind<Self> {
@@ -148,6 +154,12 @@ extension Configuration.Filter {
             Field(
                 "aggregate", \.aggregate, Configuration.AggregateFilter.kind.optional(none: nil),
                 "Asks several upstreams and makes one JSON document of their answers."),
+            Field(
+                "rate_limit", \.rateLimit, Configuration.RateLimitFilter.kind.optional(none: nil),
+                "How often one client, consumer or route may ask."),
+            Field(
+                "compress", \.compress, Configuration.CompressFilter.kind.optional(none: nil),
+                "Compresses answers for clients that take it."),
         ]
         let table = Table<Draft>(
             name: "Filter",
@@ -166,6 +178,8 @@ extension Configuration.Filter {
             for filter in filters where !mayRepeat.contains(filter.kind) && !seen.insert(filter.kind).inserted {
                 reader.complain(at: node.position, "the filter \(filter.kind) stands twice in one list; it works once")
             }
+            let limits = filters.compactMap { if case .rateLimit(let limit) = $0 { limit } else { nil } }
+            Configuration.RateLimitFilter.check(limits, at: node.position, &reader)
         }
         kind.text = { $0.isEmpty ? "[]" : nil }
         return kind

@@ -10,6 +10,8 @@ extension Configuration {
         public var headerBytes: Int?
         /// Path and query: 414 beyond. Default: as `limits.uri_bytes`.
         public var uriBytes: Int?
+        /// What the body may become once its content codings are undone: 413 beyond. Default: no limit.
+        public var decompressedBytes: Int?
 
         public init() {}
 
@@ -27,10 +29,15 @@ extension Configuration {
                     Field(
                         "uri_bytes", \.uriBytes, Kind.size(1...(1 << 20)).optional(none: "`limits.uri_bytes`"),
                         "Path and query: 414 beyond. Only below the general limit."),
+                    Field(
+                        "decompressed_bytes", \.decompressedBytes, Kind.size(0...(1 << 50)).optional(none: "no limit"),
+                        "What a body in `gzip`, `deflate`, `br` or `zstd` may become: it is decoded on its way, only to be counted, and refused with 413 beyond. One in another content coding is refused with 415."
+                    ),
                 ],
                 check: { filter, node, reader in
                     if filter == Self() {
-                        reader.complain(at: node.position, "limits nothing; expected body_bytes, header_bytes or uri_bytes")
+                        reader.complain(
+                            at: node.position, "limits nothing; expected body_bytes, header_bytes, uri_bytes or decompressed_bytes")
                     }
                 }
             ).kind(Self())

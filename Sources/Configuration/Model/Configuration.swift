@@ -31,6 +31,8 @@ public struct Configuration: Equatable, Sendable {
     public var overload = Overload()
     /// The store of all `cache` filters.
     public var cache = Cache()
+    /// Where rate limits with `store: redis` are counted. Default: none.
+    public var redis: Redis?
     /// How long exchanges under way may take once the gateway drains, 0 s to 1 h; what is left then is cut. Default 30 s.
     public var drain: Duration = .seconds(30)
     /// At least one, in the order of the file.

@@ -11,6 +11,7 @@ struct Reader {
     private var claims: [Claim: Position] = [:]
     private var references: [Reference] = []
     private var upstreams: [String] = []
+    private var redisReferences: [Reference] = []
 
     private struct Claim: Hashable {
         var kind: String
@@ -57,6 +58,21 @@ struct Reader {
     /// Notes that an upstream of this name must exist.
     mutating func refer(toUpstream name: String, at position: Position) {
         references.append(Reference(name: name, position: position, path: path))
+    }
+
+    /// Notes that the file must have the key `redis`.
+    mutating func referToRedis(at position: Position) {
+        redisReferences.append(Reference(name: "redis", position: position, path: path))
+    }
+
+    /// Complains about whoever needs it: the file has none.
+    mutating func complainAboutMissingRedis() {
+        let here = path
+        for reference in redisReferences {
+            path = reference.path
+            complain(at: reference.position, "there is no redis at the top of the file, which says where it is")
+        }
+        path = here
     }
 
     /// Complains about each reference to an upstream that the file does not define.

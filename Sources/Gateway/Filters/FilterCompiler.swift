@@ -13,42 +13,60 @@ package struct FilterCompiler {
     package let upstreams: [String]
     package let registry: MetricsRegistry
     package let draw: Draw
+    let now: Instant
     /// Of the configuration before: counters, keys and stored answers go on.
     private let previous: [String: any Filter]
     let custom: CustomFilters
     private let cacheBytes: Int
     /// What all `cache` filters share; made for the first of them, and kept from configuration to configuration.
     private(set) var cacheStore: CacheStore?
+    private let redisSettings: Configuration.Redis?
+    private let wallTime: Int64?
+    private var redis: RedisPlan?
     private(set) var compiled: [String: any Filter] = [:]
     package private(set) var complaints: [String] = []
 
     init(
-        upstreams: [String], registry: MetricsRegistry, draw: Draw, previous: [String: any Filter], custom: CustomFilters,
-        cacheStore: CacheStore? = nil, cacheBytes: Int = Configuration.Cache().bytes
+        upstreams: [String], registry: MetricsRegistry, draw: Draw, now: Instant, previous: [String: any Filter],
+        custom: CustomFilters, cacheStore: CacheStore? = nil, cacheBytes: Int = Configuration.Cache().bytes,
+        redis: Configuration.Redis? = nil, wallTime: Int64? = nil
     ) {
         self.cacheStore = cacheStore
         self.cacheBytes = cacheBytes
+        redisSettings = redis
+        self.wallTime = wallTime
         self.upstreams = upstreams
         self.registry = registry
         self.draw = draw
+        self.now = now
         self.previous = previous
         self.custom = custom
     }
 
     mutating func compile(_ filters: [Configuration.Filter], _ scope: FilterScope, parameters: [String] = []) -> [RankedFilter] {
         var numbers: [String: Int] = [:]
+        let limits = RateLimitFilter.groups(filters)
+        var limitsMade: Set<String> = []
         return filters.compactMap { filter in
-            let kind = filter.kind
+            var kind = filter.kind
+            var group: [Configuration.RateLimitFilter] = []
+            if case .rateLimit(let settings) = filter {
+                // Those that are asked together are one filter, so that they give all or nothing.
+                kind = RateLimitFilter.group(of: settings)
+                guard limitsMade.insert(kind).inserted else { return nil }
+                group = limits[kind] ?? []
+            }
             let number = numbers[kind, default: 0]
             numbers[kind] = number + 1
             let identity = "\(scope)/\(kind)/\(number)"
-            var place = FilterPlace(scope: scope, parameters: parameters, previous: previous[identity])
+            var place = FilterPlace(scope: scope, parameters: parameters, previous: previous[identity], limits: group)
             do throws(FilterComplaint) {
                 let (rank, made) = try make(filter, &place)
                 compiled[identity] = made
-                return RankedFilter(rank: rank, filter: made, metrics: FilterMetrics(registry: registry, scope: scope, kind: kind))
+                return RankedFilter(
+                    rank: rank, filter: made, metrics: FilterMetrics(registry: registry, scope: scope, kind: filter.kind))
             } catch {
-                complaints.append("\(scope): filter \(kind): \(error.message)")
+                complaints.append("\(scope): filter \(filter.kind): \(error.message)")
                 return nil
             }
         }
@@ -67,6 +85,14 @@ package struct FilterCompiler {
         case .transform(let settings): (.transform, TransformFilter(settings, parameters: place.parameters))
         case .aggregate(let settings): (.aggregate, try aggregate(settings, place))
         case .cache(let settings): (.cache, try cache(settings, place))
+        case .compress(let settings): (.compress, CompressFilter(settings))
+        case .rateLimit(let settings):
+            (
+                RateLimitFilter.rank(of: settings),
+                try RateLimitFilter(
+                    place.limits, place, redis: settings.store == .redis ? try redisPlan() : nil, registry: registry, draw: draw,
+                    now: now)
+            )
         case .mirror(let settings):
             (.mirror, MirrorFilter(settings, to: try index(of: settings.upstream), scope: place.scope, registry: registry))
         case .ipList(let settings): (.ipList, IPListFilter(settings))
@@ -110,6 +136,17 @@ package struct FilterCompiler {
         return CacheFilter(settings, store: store, scope: place.scope, registry: registry)
     }
 
+    /// One for all filters of a configuration.
+    private mutating func redisPlan() throws(FilterComplaint) -> RedisPlan {
+        if let redis { return redis }
+        guard let redisSettings else { throw FilterComplaint("there is no redis") }
+        // Any of them: they had one too.
+        let before = previous.values.lazy.compactMap { ($0 as? RateLimitFilter)?.redis }.first
+        let plan = try RedisPlan(redisSettings, after: before, registry: registry, draw: draw, wallTime: wallTime)
+        redis = plan
+        return plan
+    }
+
     /// The position of an upstream.
     package func index(of name: String) throws(FilterComplaint) -> Int {
         guard let index = upstreams.firstIndex(of: name) else { throw FilterComplaint("there is no upstream \(name)") }
@@ -124,6 +161,8 @@ package struct FilterPlace {
     package let parameters: [String]
     /// The filter that stood here before, whose state goes on if it can.
     package let previous: (any Filter)?
+    /// The rate limits that are asked together.
+    let limits: [Configuration.RateLimitFilter]
 }
 
 /// Why a filter cannot be made of a configuration that reads well.

@@ -36,6 +36,7 @@ package final class GatewayReactor {
     private var spareGuarded: [GuardedExchange] = []
     /// Requests of the gateway's own that are under way.
     var subrequests: Set<Subrequest> = []
+    private var redisClients: [RedisClient] = []
     private var requests: UInt64 = 0
     private var date = DateCache()
     private var admin: ServerListener?
@@ -114,6 +115,15 @@ package final class GatewayReactor {
     func giveBack(_ guarded: GuardedExchange) {
         guarded.client = nil
         if spareGuarded.count < 256 { spareGuarded.append(guarded) }
+    }
+
+    /// This reactor's way to the Redis of a plan.
+    func redis(_ plan: RedisPlan) -> RedisClient {
+        if let client = redisClients.first(where: { $0.plan === plan }) { return client }
+        redisClients.removeAll { $0.isOver }
+        let client = RedisClient(plan, context, shard: shard)
+        redisClients.append(client)
+        return client
     }
 
     /// The pools of an upstream of the snapshot in force, or of an older one by which an exchange still goes.
@@ -195,6 +205,9 @@ package final class GatewayReactor {
                 ?? UpstreamPools(cluster: cluster, context: context)
         }
         for old in before where !old.isSucceeded { old.drain() }
+        for client in redisClients where !next.filters.values.contains(where: { ($0 as? RateLimitFilter)?.redis === client.plan }) {
+            client.retire()
+        }
         names?.monitor.follow(next.upstreams)
         health?.monitor.follow(next.upstreams.map(\.current))
         openAccessLog()
@@ -291,6 +304,7 @@ package final class GatewayReactor {
         for listener in listeners { listener.socket.abort() }
         for socket in closing { socket.abort() }
         for pool in pools { pool.drain() }
+        for client in redisClients { client.close() }
         spare.removeAll()
     }
 

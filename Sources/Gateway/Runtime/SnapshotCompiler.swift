@@ -41,8 +41,9 @@ struct SnapshotCompiler {
         draw: Draw, previous: GatewaySnapshot?, customFilters: CustomFilters = CustomFilters()
     ) {
         filters = FilterCompiler(
-            upstreams: configuration.upstreams.map(\.name), registry: registry, draw: draw, previous: previous?.filters ?? [:],
-            custom: customFilters, cacheStore: previous?.cacheStore, cacheBytes: configuration.cache.bytes)
+            upstreams: configuration.upstreams.map(\.name), registry: registry, draw: draw, now: now,
+            previous: previous?.filters ?? [:], custom: customFilters, cacheStore: previous?.cacheStore,
+            cacheBytes: configuration.cache.bytes, redis: configuration.redis, wallTime: wallTime)
         self.configuration = configuration
         self.registry = registry
         self.ticketKeys = ticketKeys

@@ -30,6 +30,7 @@ import Upstream
         request_id: { keep: trusted, answer: false }
         access_log: { format: text, path: access.log, sampling: 25% }
         explain: { keep: 50, rate: 7, sampling: 2% }
+        redis: { servers: 127.0.0.1:6390, cluster: false, tls: { server_name: redis.internal }, username: gateway, password: { env: HOLDFAST_TEST_ADMIN_TOKEN }, database: 3, prefix: "edge:", timeout: 250ms, pipeline: 500 }
         limits:
           header_bytes: 32KiB
           header_count: 50

@@ -1,0 +1,5 @@
+// Holdfast
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+#include <zstd.h>
