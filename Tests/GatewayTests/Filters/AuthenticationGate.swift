@@ -19,7 +19,7 @@ final class AuthenticationGate {
     let world: SimulatedWorld
     let folder: URL
     private(set) var gateways: [GatewayReactor] = []
-    private var services: [String: Service] = [:]
+    private var services: [String: AskedService] = [:]
     private let clients: TransportContext
 
     /// - Parameter services: host and port to what is answered to a whole request head; `nil`: nothing ever.
@@ -50,7 +50,7 @@ final class AuthenticationGate {
         }
         for (address, answer) in services {
             let host = String(address.split(separator: ":")[0])
-            self.services[address] = try Service(address, TransportContext(reactor: world.makeReactor(host: host)), answer)
+            self.services[address] = try AskedService(address, TransportContext(reactor: world.makeReactor(host: host)), answer)
         }
         world.run(for: .milliseconds(100))
     }
@@ -166,7 +166,7 @@ final class AuthenticationPeer: ConnectionHandler {
     }
 }
 
-private final class Service: Listener {
+private final class AskedService: Listener {
     private let context: TransportContext
     private var peers: [AuthenticationPeer] = []
     private(set) var requests: [String] = []
