@@ -209,7 +209,10 @@ extension Kind where Value == Configuration.RateLimitFilter.Key {
                     "claim", \.claim,
                     Kind<String>.text(
                         meaning: "path of a claim", expected: "a claim such as sub or realm.user",
-                        problem: { Words.isToken($0) ? nil : "is no claim's path" }
+                        problem: { text in
+                            !text.isEmpty && text.utf8.count <= 256 && text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
+                                ? nil : "is no claim's path"
+                        }
                     ).optional(none: nil), "A claim of the token that the filter `jwt` has verified."),
             ], exactlyOne: ["header", "claim"]
         ).kind(Draft()).map(

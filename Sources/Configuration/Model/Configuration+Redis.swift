@@ -19,7 +19,7 @@ extension Configuration {
         public var prefix = "holdfast:"
         /// How long a decision may take, a connection that has to be made first included. Default 100 ms.
         public var timeout: Duration = .milliseconds(100)
-        /// Decisions under way on one reactor, beyond which Redis counts as failed. Default 10,000.
+        /// Decisions under way at once, beyond which Redis counts as failed. Default 10,000.
         public var pipeline = 10_000
 
         public init() {}
@@ -62,7 +62,7 @@ extension Configuration {
                         "What a decision may take; a connection that has to be made first included."),
                     Field(
                         "pipeline", \.pipeline, .integer(1...1_000_000),
-                        "Decisions that one reactor may have under way; beyond that Redis counts as failed."),
+                        "Decisions that may be under way at once; beyond that Redis counts as failed."),
                 ],
                 check: { redis, node, reader in
                     if redis.cluster, redis.database != 0 {

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The filter rate_limit: exact across reactors and, by a real Redis, across gateways, also one that is killed and restarted, behind TLS and a
 password, or a cluster. The clients are the standard library's and curl."""
+import base64
+import hashlib
+import hmac
 import http.client
 import json
 import os
@@ -13,6 +16,7 @@ import time
 from lab import Checks, Lab, free_port, wait_for
 
 checks = Checks()
+SECRET = b"0123456789abcdef0123456789abcdef"
 
 
 def check(message, condition, found=""):
@@ -58,8 +62,16 @@ def storm(ports, path, each, threads=8, headers={}):
     return counts
 
 
-def route(path, *limits):
-    lines = "".join(f"      - rate_limit: {limit}\n" for limit in limits)
+def token(subject):
+    """A token by HS256 (RFC 7515), made without any library."""
+    def part(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=")
+    text = part(b'{"alg":"HS256","typ":"JWT"}') + b"." + part(json.dumps({"sub": subject, "exp": int(time.time()) + 3600}).encode())
+    return (text + b"." + part(hmac.new(SECRET, text, hashlib.sha256).digest())).decode()
+
+
+def route(path, *limits, other=""):
+    lines = "".join(f"      - rate_limit: {limit}\n" for limit in limits) + other
     return f"  - match: {{ path: {path} }}\n    answer: {{ body: yes }}\n    filters:\n{lines}"
 
 
@@ -75,7 +87,19 @@ MEMORY = "".join([
     route("/quiet", "{ rate: 1/day, per: global, headers: false }"),
     route("/later", "{ name: later, rate: 10/day, per: client_ip }"),
     route("/consumer", "{ rate: 2/day, per: consumer }"),
+    route("/keys", "{ rate: 2/day, per: consumer }", "{ rate: 3/day, per: client_ip }", other="      - api_key: { keys_file: keys.yaml }\n"),
+    route("/claims", "{ rate: 2/day, per: { claim: sub } }", other="      - jwt: { secret: secret, algorithms: [HS256], issuer: off, audience: off }\n"),
 ])
+with open(f"{lab.folder}/keys.yaml", "w") as f:
+    digests = {name: hashlib.sha256(f"{name}-0123456789abcdef".encode()).hexdigest() for name in ["ann-1", "ann-2", "bob-1"]}
+    f.write(f"""consumers:
+  - name: ann
+    keys: [{{ sha256: {digests['ann-1']} }}, {{ sha256: {digests['ann-2']} }}]
+  - name: bob
+    keys: [{{ sha256: {digests['bob-1']} }}]
+""")
+with open(f"{lab.folder}/secret", "wb") as f:
+    f.write(SECRET)
 lab.start("  {}", MEMORY, top="trusted_networks: [127.0.0.1]")
 
 answers = [ask(lab.clear, "/bucket") for _ in range(7)]
@@ -114,6 +138,13 @@ answers = [ask(lab.clear, "/quiet") for _ in range(2)]
 check("without headers nothing is told", [a[0] for a in answers] == [200, 429] and not any("ratelimit" in a[1] for a in answers))
 answers = [ask(lab.clear, "/consumer")[0] for _ in range(3)]
 check("nobody is a consumer too", answers == [200, 200, 429], answers)
+keys = ["ann-1", "ann-2", "ann-1", "bob-1", "bob-1", "bob-1"]
+answers = [ask(lab.clear, "/keys", {"x-api-key": f"{key}-0123456789abcdef", "x-forwarded-for": f"192.0.2.{n}"})[0] for n, key in enumerate(keys)]
+check("all keys of one consumer have one limit", answers == [200, 200, 429, 200, 200, 429], answers)
+answers = [ask(lab.clear, "/keys", {"x-api-key": f"guess-{n}", "x-forwarded-for": "192.0.2.99"})[0] for n in range(5)]
+check("limits by address come before authentication, and slow down guessing", answers == [401] * 3 + [429] * 2, answers)
+answers = [ask(lab.clear, "/claims", {"authorization": f"Bearer {token(name)}"})[0] for name in ["eve", "eve", "eve", "kim", "kim", "kim"]]
+check("a claim of the token has its limit", answers == [200, 200, 429] * 2, answers)
 status, headers, body = ask(lab.clear, "/quiet", method="HEAD")
 check("HEAD is refused without a body", status == 429 and body == b"")
 

@@ -3,6 +3,7 @@
 
 import Configuration
 import Core
+import Credentials
 import HTTP
 import RateLimits
 import Synchronization
@@ -17,6 +18,7 @@ final class RateLimit: Sendable {
     let hasher: KeyHasher
     private let fold: AddressFold
     private let header: [UInt8]
+    private let claimPath: ClaimPath?
     private let isAdopted: Atomic<Bool>
 
     private let admitted: Counter
@@ -40,6 +42,7 @@ final class RateLimit: Sendable {
         self.rule = rule
         name = settings.label
         fold = AddressFold(ipv6Prefix: settings.ipv6Prefix, ipv4Prefix: settings.ipv4Prefix)
+        if case .claim(let path) = settings.per { claimPath = ClaimPath(path) } else { claimPath = nil }
         if case .header(let name) = settings.per { header = Array(name.utf8) } else { header = [] }
         if let before, before.countsTheSame(as: settings) {
             limiter = before.limiter
@@ -99,7 +102,7 @@ final class RateLimit: Sendable {
         case .consumer: if let consumer = pass.consumer { out.append(consumer.name) }
         case .route: out.append(utf8: pass.route?.name ?? "")
         case .global: break
-        case .claim(let path): pass.writeClaim(path, into: &out)
+        case .claim: if let claimPath, let value = pass.claim(claimPath) { out.append(value) }
         case .header:
             // All fields of the name, so that a second one does not make another key of its own choosing out of the first alone.
             let name = header
