@@ -73,7 +73,8 @@ let package = Package(
         module(
             "Gateway",
             [
-                "Core", "Caching", "Compression", "Credentials", "JSON", "RateLimits", "Reactor", "TLS", "HTTP", "Transport", "Upstream",
+                "Core", "Caching", "Compression", "Credentials", "JSON", "RateLimits", "Reactor", "TLS", "HTTP", "Transport",
+                "Upstream",
                 "Resilience", "Configuration", "Telemetry", deque,
             ]),
         module(

@@ -101,7 +101,7 @@ struct EdgeModelTests {
 
     @Test func routes() throws {
         let routes = edge.routes
-        #expect(routes.count == 9)
+        #expect(routes.count == 11)
         #expect(routes[0].name == "users")
         #expect(routes[0].match.hosts == [.exact("api.example.com"), .below("api.example.com")])
         #expect(routes[0].match.path == Configuration.PathPattern(segments: [.literal("users")], matchesRest: true))

@@ -27,7 +27,7 @@ import Testing
                 loaded += 1
                 #expect(complaints(whole(block)) == "", "\(page.lastPathComponent):\n\(block)")
             }
-            #expect(loaded > 0, "\(page.lastPathComponent)")
+            #expect(loaded > 0 || blocks.isEmpty, "\(page.lastPathComponent)")
         }
     }
 

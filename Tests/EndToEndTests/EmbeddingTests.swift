@@ -38,7 +38,8 @@ import Testing
         }
         let served = try run("/usr/bin/curl", ["-s", "-i", "-m", "10", "http://\(address)/"])
         #expect(served.output.contains("x-audit: brief") && served.output.hasSuffix("served\n"), "\(served)")
-        let frozen = try run("/usr/bin/curl", ["-s", "-i", "-m", "10", "-X", "DELETE", "-H", "x-change-freeze: on", "http://\(address)/"])
+        let frozen = try run(
+            "/usr/bin/curl", ["-s", "-i", "-m", "10", "-X", "DELETE", "-H", "x-change-freeze: on", "http://\(address)/"])
         #expect(frozen.output.hasPrefix("HTTP/1.1 423") && frozen.output.hasSuffix("nothing is changed now\n"), "\(frozen)")
     }
 
@@ -50,6 +51,8 @@ import Testing
         routes: [{ match: { path: /* }, answer: {}, filters: [{ custom: { name: audit, settings: { level: loud } } }] }]
         """.write(toFile: file, atomically: true, encoding: .utf8)
         let result = try run(Self.program, [file])
-        #expect(result.status == 1 && result.output.contains("filter custom: audit: level is loud; expected full or brief"), "\(result)")
+        #expect(
+            result.status == 1 && result.output.contains("filter custom: audit: level is loud; expected full or brief"), "\(result)"
+        )
     }
 }

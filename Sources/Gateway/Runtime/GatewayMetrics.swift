@@ -87,8 +87,11 @@ final class RequestMetrics: Sendable {
     /// Requests that no route took.
     let unrouted: RouteMetrics
     let upstreams: [UpstreamMetrics]
+    /// Handles are addresses in it: it lives as long as a snapshot by which somebody counts.
+    private let registry: MetricsRegistry
 
     init(registry: MetricsRegistry, upstreams names: [String]) {
+        self.registry = registry
         reasons = Reason.allCases.map {
             registry.counter(
                 "holdfast_reasons_total", help: "Requests by the reason that Holdfast gave them; see the table of reasons.",

@@ -22,17 +22,23 @@ import Testing
     }
 
     private static func lab(_ filter: Scripted) throws -> FilterLab {
-        try FilterLab(filters: "{ custom: { name: f, settings: { a: 1 } } }", custom: CustomFilters(["f": { settings in
-            guard settings == ["a": "1"] else { throw Trouble() }
-            return filter
-        }]))
+        try FilterLab(
+            filters: "{ custom: { name: f, settings: { a: 1 } } }",
+            custom: CustomFilters([
+                "f": { settings in
+                    guard settings == ["a": "1"] else { throw Trouble() }
+                    return filter
+                }
+            ]))
     }
 
     @Test func seesTheRequestAndChangesItsFields() throws {
         var filter = Scripted()
         filter.ask = { request in
             request.headers.set(
-                "X-Seen", "\(request.method) \(request.host) \(request.path) \(request.query ?? "-") \(request.clientAddress) \(request.route)")
+                "X-Seen",
+                "\(request.method) \(request.host) \(request.path) \(request.query ?? "-") \(request.clientAddress) \(request.route)"
+            )
             request.headers.set("x-gone", nil)
             request.headers.set("content-length", "999")
             request.headers.set("x-evil", "a\r\nx-smuggled: 1")
@@ -51,7 +57,9 @@ import Testing
 
     @Test func answersItself() throws {
         var filter = Scripted()
-        filter.ask = { _ in .answer(status: 402, headers: [("x-price", "5"), ("bad name", "1"), ("content-length", "7")], body: Array("pay".utf8)) }
+        filter.ask = { _ in
+            .answer(status: 402, headers: [("x-price", "5"), ("bad name", "1"), ("content-length", "7")], body: Array("pay".utf8))
+        }
         filter.tell = { $0.headers.set("x-local", "\($0.isLocal)") }
         let lab = try Self.lab(filter)
         let answer = try lab.get()
