@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
+import Foundation
 import RateLimits
 import Reactor
 import Testing
