@@ -438,11 +438,11 @@ struct ComplaintTests {
             "x.yaml:7:46: routes[0].filters: the filter limits stands twice in one list; it works once", "limits twice"),
         Row(
             "to: a, filters: [{ compress: { types: [\"*/*\"] } }]",
-            "x.yaml:7:68: routes[0].filters[0].compress.types[0]: \"*/*\" is no content type; expected a content type such as text/css, all of a kind as in text/*, or all that end alike as in *+json",
+            "x.yaml:7:69: routes[0].filters[0].compress.types[0]: \"*/*\" is no content type; expected a content type such as text/css, all of a kind as in text/*, or all that end alike as in *+json",
             "a type that is none"),
         Row(
             "to: a, filters: [{ compress: { codings: [gzip, gzip] } }]",
-            "x.yaml:7:69: routes[0].filters[0].compress: a coding stands twice in the list", "a coding twice"),
+            "x.yaml:7:70: routes[0].filters[0].compress: a coding stands twice in the list", "a coding twice"),
         Row(
             "to: a, filters: [{ rate_limit: { rate: 100 } }]",
             "x.yaml:7:69: routes[0].filters[0].rate_limit.rate: \"100\" has no period; expected a whole number in a period, such as 100/second, 5/minute, 1000/hour or 10000/day",

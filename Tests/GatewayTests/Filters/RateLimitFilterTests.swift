@@ -148,7 +148,8 @@ private final class FakeRedis: Listener {
         #expect(redis.count("EVALSHA") <= asked + 1)
         redis.answer = talking
         lab.world.run(for: .seconds(30))
-        #expect(status(try lab.get()) == "200", "it is asked again")
+        let again = try lab.get()
+        #expect(status(again) == "200", "it is asked again: \(again) \(redis.heard.suffix(4).map { $0[0] }) \(redis.connections.count)")
         #expect(status(try lab.get()) == "200" && lab.isAtRest)
         lab.end()
         redis.close()

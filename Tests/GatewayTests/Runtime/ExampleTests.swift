@@ -35,6 +35,7 @@ import Testing
             try write(issued.key, "\(file).key")
             if file == "partner" { unsafe setenv("PARTNER_KEY_PEM", issued.key, 1) }
         }
+        unsafe setenv("REDIS_PASSWORD", "of nobody", 1)
         try write("consumers: []", "keys.yaml")
         try write("users: []", "users.yaml")
         let loaded = try Configuration.load(path: folder.appendingPathComponent(name).path)
