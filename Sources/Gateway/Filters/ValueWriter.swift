@@ -97,11 +97,6 @@ package struct ValueWriter: Sendable {
 extension FilterPass {
     /// A claim of the request's token as text; nil if there is none, or it is none that can stand in a field.
     package func claim(_ path: ClaimPath) -> [UInt8]? { claims?.value(at: path)?.fieldValue }
-
-    /// Appends a claim's text, if there is one; for those who keep its path as it was written.
-    package func writeClaim(_ path: String, into out: inout ByteBuffer) {
-        if claims != nil, let value = claim(ClaimPath(path)) { out.append(value) }
-    }
 }
 
 extension RequestHead {

@@ -196,7 +196,7 @@ final class RedisClient: TimerOwner {
             if first.isSettled { continue }
             let connection = first.connection
             // A server that is only slow keeps its connection; of one that is silent nothing more is expected.
-            if let connection, !connection.isClosed, connection.heardAt < first.sentAt {
+            if let connection, !connection.isClosed, connection.heardAt <= first.sentAt {
                 fail(first, .timeout)
                 connection.close(.timeout)
             } else {
