@@ -191,6 +191,7 @@ time.sleep(0.5)
 copies = sorted(seen("copy"), key=lambda c: c["path"])
 checks.that([(c["method"], c["path"], c["body"]) for c in copies] == [("PUT", f"/mirror/{n}?a=b", f"body {n}") for n in range(10)], f"copies: {copies}")
 checks.that(all({k.lower(): v for k, v in c["headers"].items()}.get("x-holdfast-mirror") == "1" for c in copies), "copies say that they are")
+checks.that(all(c["headers"].get("x-forwarded-for") == "127.0.0.1" and c["headers"].get("via") == "1.1 holdfast" for c in copies), f"copies are told of the client: {copies[0]}")
 ids = {r["headers"].get("x-request-id") for r in seen("one")}
 checks.that({c["headers"].get("x-request-id") for c in copies} == ids, "a copy has its request's id")
 checks.that(curl("/mirror/x", "-d", "z" * 2000)[0] == 200 and curl("/mirror/x")[0] == 200, "a body beyond the limit")

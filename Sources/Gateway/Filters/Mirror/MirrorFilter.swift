@@ -7,6 +7,7 @@ import HTTP
 import Reactor
 import Resilience
 import Telemetry
+import Upstream
 
 /// Sends a copy of a share of the requests to another upstream, through that one's guard. The copy goes out when the request is complete, with
 /// all that the filters before this one made of it; what comes of it is counted and dropped.
@@ -86,6 +87,14 @@ final class MirrorFilter: Filter {
             to.hasQuery = from.hasQuery
             to.query = from.withBytes(from.query) { to.fields.store($0) }
             to.framing = from.framing
+            // It has time of its own, and is told of the client as the other is.
+            _ = CallerTerms(takingFrom: to, isTrusted: false)
+            to.fields.removeAll(.xHoldfastExplain)
+            if let proxy = pass.proxy, let listener = proxy.listener, var identity = proxy.facts.identity {
+                identity.host = from.withBytes(identity.host) { to.fields.store($0) }
+                listener.forwarding.write(to: to, for: identity)
+            }
+            pass.snapshot.via.append(to: &to.fields, received: from.version)
         }
 
         func body(_ bytes: Span<UInt8>) -> FilterRefusal? {
