@@ -27,7 +27,8 @@ import Testing
         process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: output))
         try process.run()
         defer {
-            process.terminate()
+            // Not by a signal that whoever runs the tests may have blocked: children inherit that.
+            kill(process.processIdentifier, SIGKILL)
             process.waitUntilExit()
         }
         var address = ""

@@ -99,7 +99,7 @@ func rejection(_ body: () async throws -> some Sendable) async -> GuardRejection
     return nil
 }
 
-@Suite(.timeLimit(.minutes(1))) struct AsyncGuardTests {
+@Suite(.timeLimit(.minutes(5))) struct AsyncGuardTests {
     let clock = ManualClock()
 
     @Test func theMoreImportantIsServedFirstAndTheLeastIsShed() async throws {

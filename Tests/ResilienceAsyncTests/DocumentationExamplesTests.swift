@@ -124,7 +124,7 @@ struct Loop {
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct DocumentationExamplesTests {
+@Suite(.timeLimit(.minutes(5))) struct DocumentationExamplesTests {
     /// Fails as often as it is told to.
     private final class FlakyClient: InventoryClient {
         private let failuresLeft: GuardLock<Int>

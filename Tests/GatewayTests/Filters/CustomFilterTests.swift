@@ -49,6 +49,8 @@ import Testing
         let answer = try lab.post("hello", to: "/items/7?a=b", fields: "x-gone: 1\r\nx-kept: 2\r\n")
         let heard = lab.upstreams[0].heard
         #expect(heard.contains("x-seen: POST shop.example /items/7 a=b 10.0.0.2 /items/{id}\r\n"), "\(heard)")
+        #expect(heard.hasPrefix("POST /items/7?a=b HTTP/1.1\r\nhost: shop.example\r\n"), "\(heard)")
+        #expect(answer.contains("x-request-id: ") && heard.contains("x-request-id: "))
         #expect(!heard.contains("x-gone") && heard.contains("x-kept: 2\r\n") && heard.contains("content-length: 5\r\n"))
         #expect(!heard.contains("\r\nx-smuggled") && heard.hasSuffix("\r\n\r\nhello"))
         #expect(answer.contains("x-status: 200 false\r\n") && answer.hasSuffix("ok") && lab.isAtRest)

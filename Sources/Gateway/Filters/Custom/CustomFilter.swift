@@ -181,11 +181,10 @@ extension CustomHeaders {
 }
 
 extension FieldSection {
-    /// What a custom filter made of the fields; those by which the message is framed stay.
+    /// What a custom filter made of the fields; that by which the message is framed stays. The bytes of those that go stay too: path, host and
+    /// id of the request are slices of the same arena.
     fileprivate mutating func replace(by headers: CustomHeaders) {
-        let kept = CustomHeaders(self).fields.filter { $0.name == "content-length" }
-        removeAll()
-        for field in kept { append(field.name, field.value) }
+        for i in 0..<count where isLive(i) && name(i) != "content-length" { remove(at: i) }
         for field in headers.fields where field.name != "content-length" { append(field.name, field.value) }
     }
 }
