@@ -74,12 +74,14 @@ def main():
     options.add_argument("--seconds", type=int, default=2)
     options = options.parse_args()
     folder = tempfile.mkdtemp(prefix="holdfast-filters-")
+    os.chmod(folder, 0o755)  # for nginx, whose worker is another user
     backend, port = free_port(), free_port()
     with open(f"{folder}/nginx.conf", "w") as f:
         f.write(f"""worker_processes 1; daemon off; error_log stderr crit; pid {folder}/nginx.pid;
 events {{ worker_connections 1024; }}
 http {{ access_log off; default_type application/json; keepalive_requests 100000000;
-  server {{ listen 127.0.0.1:{backend} backlog=1024; location / {{ return 200 '{JSON}'; }} location ~ /big {{ return 200 '{BIG}'; }} }} }}""")
+  server {{ listen 127.0.0.1:{backend} backlog=1024; location / {{ return 200 '{JSON}'; }} location ~ /big {{ root {folder}; try_files /big =404; }} }} }}""")
+    open(f"{folder}/big", "w").write(BIG)
     routes = "".join(f'  - {{ match: {{ path: "/r{i}/*" }}, to: app, filters: {filters} }}\n' for i, (_, filters, _) in enumerate(ROWS))
     with open(f"{folder}/gateway.yaml", "w") as f:
         f.write(f"""threads: 1
