@@ -12,7 +12,6 @@ import base64
 import hashlib
 import os
 import re
-import socket
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,8 @@ import tempfile
 import time
 
 import jwt
+
+from measuring import cpu, free_port, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HOLDFAST = os.environ.get("HOLDFAST", os.path.join(HERE, "../.build/release/holdfast"))
@@ -46,26 +47,6 @@ ROWS = [
     ("8 KiB, none", "[]", []),
     ("8 KiB, compress gzip", "[{ compress: { codings: [gzip] } }]", ["-H", "accept-encoding: gzip"]),
 ]
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def wait_for(port):
-    for _ in range(300):
-        try:
-            return socket.create_connection(("127.0.0.1", port), 0.5).close()
-        except OSError:
-            time.sleep(0.05)
-    sys.exit(f"nothing listens on {port}")
-
-
-def cpu(pid):
-    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main():

@@ -14,13 +14,14 @@ import hashlib
 import json
 import os
 import re
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from measuring import cpu, free_port, wait_for  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HOLDFAST = os.environ.get("HOLDFAST", os.path.join(HERE, "../../.build/release/holdfast"))
@@ -41,35 +42,6 @@ http {{ access_log off; default_type application/json; keepalive_requests 100000
     location /products/ {{ return 200 '[{{"id":2,"name":"anchor","price":"95.50"}},{{"id":3,"name":"bilge pump","price":"140.00"}}]'; }}
     location /legacy {{ return 200 '{{"ORD_NO":"1001","ORD_STATUS":"N","CUST_NO":"1"}}'; }}
   }} }}"""
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def wait_for(port):
-    for _ in range(300):
-        try:
-            return socket.create_connection(("127.0.0.1", port), 0.5).close()
-        except OSError:
-            time.sleep(0.05)
-    sys.exit(f"nothing listens on {port}")
-
-
-def cpu(pid):
-    """Seconds, with all threads and children."""
-    total = 0
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                fields = open(f"/proc/{entry}/stat").read().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            if int(entry) == pid or int(fields[1]) == pid:
-                total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
 
 
 def main():
